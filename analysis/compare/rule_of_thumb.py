@@ -108,6 +108,14 @@ def advise(traits: Traits) -> Advice:
     return Advice(engines.pop(), f"The rule of thumb says {why}.", tuple(reasons))
 
 
+def advise_before_a_run(shared_prefix_share: float | None) -> str | None:
+    """What the rule says of a workload that no engine has served yet; None where its fixed context is not known."""
+    if shared_prefix_share is None:
+        return None
+    sentence = advise(Traits(shared_prefix_share, None, "")).sentence
+    return f"{sentence} It also asks how many requests are in flight, which only a run tells."
+
+
 def agreement(advice: Advice, winner: str | None) -> str:
     """Whether measurement (`winner`: the engine that was better, or None) and rule agree, in a sentence."""
     if advice.engine is None:

@@ -34,6 +34,7 @@ def _notes(profiles: Sequence[Named]) -> list[str]:
         for name, each in profiles
         if each.estimated
     ]
+    notes += [f"{name}: {each.rule_of_thumb}" for name, each in profiles if each.rule_of_thumb]
     for name, each in profiles:
         if each.hit_rate is not None and each.hit_rate.sampled is not None:
             errors = [point.error for point in each.hit_rate.lru] + [point.error for point in each.hit_rate.blocks]

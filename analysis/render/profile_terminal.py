@@ -39,6 +39,8 @@ def profile_table(profile: TrafficProfile, name: str) -> RenderableType:
     if profile.shared and profile.hit_rate:
         _add(lines, "shared", _shared(profile.shared))
         _add(lines, "hits", _hits(profile.hit_rate))
+    if profile.rule_of_thumb:
+        _add(lines, "rule", [profile.rule_of_thumb])
     for field, why in profile.why.items():
         if field in _TITLES:
             _add(lines, _TITLES[field], [f"not known: {why}"])

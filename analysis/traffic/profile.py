@@ -105,7 +105,8 @@ class HitRates(msgspec.Struct):
 class TrafficProfile(msgspec.Struct):
     """A workload. None: the file does not tell; `why` has the reason by the field's name.
 
-    estimated: some lengths were estimated from characters, at four bytes a token.
+    estimated: some lengths were estimated from characters, at four bytes a token. rule_of_thumb: what the field's rule
+    says of it, as far as that can be told without an engine.
     """
 
     requests: int
@@ -117,6 +118,7 @@ class TrafficProfile(msgspec.Struct):
     shared: SharedFigures | None
     hit_rate: HitRates | None
     why: dict[str, str]
+    rule_of_thumb: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -394,6 +394,22 @@ def test_a_row_with_two_fields_that_could_be_the_prompt_is_refused(tmp_path):
         _read(tmp_path, {"prompt": "a", "text": "b"})
 
 
+def test_a_file_that_could_be_of_two_formats_is_refused_until_one_is_named(tmp_path):
+    row = {
+        "custom_id": "a",
+        "body": {"messages": [{"role": "user", "content": "the patient is Mallory"}]},
+        "chat_id": 1,
+        "parent_chat_id": -1,
+        "input_length": 4,
+    }
+    with pytest.raises(UserError, match="could be bailian or openai_batch: name the format") as caught:
+        _read(tmp_path, row)
+    assert caught.value.code is Exit.DATA and "its rows have custom_id, body, chat_id" in str(caught.value)
+    assert "Mallory" not in str(caught.value)
+    named = open_trace(tmp_path / "trace.jsonl", "openai_batch")
+    assert [each.messages[0]["role"] for each in named.requests()] == ["user"]
+
+
 def test_a_file_of_no_known_format_is_refused_with_what_was_seen(tmp_path):
     with pytest.raises(UserError, match=r"its rows have colour, size \(known formats: mooncake, ") as caught:
         _read(tmp_path, {"colour": "red", "size": 3})

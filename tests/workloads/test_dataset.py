@@ -181,6 +181,14 @@ def test_what_a_file_was_taken_for_and_what_of_it_is_not_sent_or_may_not_fit_is_
     assert note.endswith("; 81 of its requests are of sessions beyond the first 40.")
 
 
+def test_a_mapping_in_the_scenario_overrides_what_the_names_of_fields_say(make):
+    rows = [{"prompt": "not this", "asked": {"text": f"This {n}?"}, "gold": "yes"} for n in range(3)]
+    mapping = "dataset.fields.prompt=asked.text dataset.fields.expected=gold"
+    prompts = _prompts(make(rows, mapping), numbers=range(3))
+    assert {p.messages[0]["content"].split("\n\n")[1] for p in prompts} == {"This 0?", "This 1?", "This 2?"}
+    assert all(p.check("Yes.") and not p.check("no") for p in prompts)
+
+
 def test_a_pattern_that_is_none_is_refused_before_anything_is_asked(make):
     rows = [{"prompt": "a", "expected": "[0-9]+"}, {"prompt": "b", "expected": "(["}]
     make(rows)

@@ -14,6 +14,7 @@ from tokenswarm.commands.values import share
 if TYPE_CHECKING:
     from tokenswarm.analysis.render.profile_rows import Named
     from tokenswarm.analysis.traffic.columns import Traffic
+    from tokenswarm.analysis.traffic.profile import TrafficProfile
 
 
 def add(commands: Commands) -> None:
@@ -84,7 +85,7 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
         _mapping(options.fields),
     )
     traffic = collect(trace.requests())
-    profiled = profile(traffic)
+    profiled = _advised(profile(traffic))
     if not profiled.requests:
         raise UserError(Exit.DATA, f"{options.file} has no request that was answered")
     if options.scenario is not None:
@@ -112,7 +113,7 @@ def _fit(options: argparse.Namespace, traffic: Traffic) -> Exit:
     from tokenswarm.commands.fitted_scenario import write_scenario
 
     notes, recorded, synthetic = write_scenario(options.scenario, traffic, options.file.name)
-    pair = [(options.file.name, recorded), (options.scenario.name, synthetic)]
+    pair = [(options.file.name, _advised(recorded)), (options.scenario.name, _advised(synthetic))]
     _write_page(options.html, pair)
     if options.json:
         print(msgspec.json.format(msgspec.json.encode([recorded, synthetic]), indent=2).decode())
@@ -124,6 +125,14 @@ def _fit(options: argparse.Namespace, traffic: Traffic) -> Exit:
     console.print(f"\nscenario: {options.scenario}", highlight=False, markup=False)
     console.print(f"try it:   make load SCENARIO={options.scenario}", highlight=False, markup=False)
     return Exit.PASSED
+
+
+def _advised(profiled: TrafficProfile) -> TrafficProfile:
+    """With what the rule of thumb says."""
+    from tokenswarm.analysis.compare.rule_of_thumb import advise_before_a_run
+
+    profiled.rule_of_thumb = advise_before_a_run(profiled.shared.fixed if profiled.shared else None)
+    return profiled
 
 
 def _mapping(fields: str) -> dict[str, str]:
@@ -144,7 +153,7 @@ def _profile_runs(options: argparse.Namespace) -> Exit:
     from tokenswarm.analysis.render.profile_terminal import profile_table
     from tokenswarm.analysis.traffic.of_run import profile_of_run
 
-    profiles = [(folder, profile_of_run(read_run(folder))) for folder in options.file]
+    profiles = [(folder, _advised(profile_of_run(read_run(folder)))) for folder in options.file]
     empty = next((folder for folder, each in profiles if not each.requests), None)
     if empty is not None:
         raise UserError(Exit.DATA, f"{empty} has no request of a measured phase")

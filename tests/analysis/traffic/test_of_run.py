@@ -52,4 +52,7 @@ def test_the_command_takes_run_folders(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["profile", folder, folder, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [one, one]
     assert main(["profile", folder]) == 0
-    assert "hit rate" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "hit rate" in shown
+    fixed = f"{one['shared']['fixed']:.0%} of the prompts is fixed context"
+    assert "rule of thumb" in one["rule_of_thumb"] and fixed in one["rule_of_thumb"] and fixed in shown

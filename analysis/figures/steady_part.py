@@ -6,6 +6,8 @@ time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from tokenswarm.analysis.figures.flow import output_flow
@@ -30,6 +32,10 @@ from tokenswarm.contract.summary.time_records import SteadyPart
 
 REQUESTS_A_BLOCK = 8
 """Requests that a block has in the mean, at least."""
+_LEAST_REQUESTS = FEWEST_BLOCKS * REQUESTS_A_BLOCK
+_FINDS_WEAK, _FINDS_CLEAR = 3000, 1000
+"""Requests from which the rule keeps its promise for a start that is slower by half, and for one that takes twice as
+long: see tests/statistics/test_truncation.py."""
 _LEAST_HIT_RATE_CHANGE = 0.02
 _MOST_EMPTY = 0.2
 LOAD_CHANGED = "the load changed"
@@ -49,17 +55,36 @@ def steady_part(everything: pd.DataFrame, rows: pd.DataFrame, window: Window | N
     at_s = truncation.share * window.seconds
     if truncation.state == NO_STATIONARY_PART:
         return SteadyPart(
-            truncation.state, because=list(truncation.because), sentence=_sentence(ok, latency, window, truncation)
+            truncation.state,
+            because=list(truncation.because),
+            sentence=_sentence(everything, ok, latency, window, truncation),
         )
     if truncation.state != CUT:
-        return SteadyPart(truncation.state)
+        return SteadyPart(truncation.state, reach=_reach(truncation.state, len(ok)))
     after = (rows["sent_at"] >= window.start + at_s).to_numpy()
     return SteadyPart(
         truncation.state,
         at_s,
         list(truncation.because),
-        _sentence(ok, latency, window, truncation),
+        _sentence(everything, ok, latency, window, truncation),
         latency_figures(rows[after]),
+    )
+
+
+def _reach(state: str, requests: int) -> str | None:
+    """What so few requests cannot show, in a sentence; None where the promise holds."""
+    if state == TOO_SHORT:
+        lacking = f"; it takes {_LEAST_REQUESTS}" if requests < _LEAST_REQUESTS else ""
+        return (
+            f"Whether the measured phase was stationary cannot be told from its {requests} requests that "
+            f"succeeded{lacking}."
+        )
+    if requests >= _FINDS_WEAK:
+        return None
+    missed = "1.5 times as slow" if requests >= _FINDS_CLEAR else "up to three times as slow"
+    return (
+        f"No transient was found, but {requests:,} requests cannot show each: a start that was {missed} may go "
+        f"unnoticed (of {_FINDS_WEAK:,} requests nearly each is found)."
     )
 
 
@@ -98,16 +123,20 @@ def _filled(values: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
 
 
-def _sentence(ok: pd.DataFrame, latency: str, window: Window, truncation: Truncation) -> str:
-    """`TTFT p95 fell from 130 to 22 ms within the measured phase; from t=18 s on: 22 ms.` with the whole phase's."""
-    what = latency if latency in truncation.because or HIT_RATE not in truncation.because else HIT_RATE
-    sent = ok["sent_at"].to_numpy()
+def _sentence(everything: pd.DataFrame, ok: pd.DataFrame, latency: str, window: Window, truncation: Truncation) -> str:
+    """`TTFT p95 fell from 130 to 22 ms within the measured phase; from t=18 s on: 22 ms.` with the whole phase's. Told
+    is the first of latency, hit rate and throughput that changed."""
+    what = next(each for each in (latency, HIT_RATE, OUTPUT) if each in truncation.because)
     border = window.start + (truncation.share if truncation.state == CUT else 0.25) * window.seconds
     last = border if truncation.state == CUT else window.start + 0.75 * window.seconds
-    parts = (sent < border, sent >= last, np.ones(len(ok), dtype=bool))
-    title, values = _values(ok, what, parts)
-    before, after, whole = values
-    moved = f"{title} {'fell' if _less(ok, what, parts) else 'rose'} from {before} to {after} within the measured phase"
+    if what == OUTPUT:
+        title, values = _output(everything, ((window.start, border), (last, window.end), (window.start, window.end)))
+    else:
+        sent = ok["sent_at"].to_numpy()
+        title, values = _figures(ok, what, (sent < border, sent >= last, np.ones(len(ok), dtype=bool)))
+    before, after, whole = (_in_words(what, value) for value in values)
+    fell = (values[1] or 0.0) < (values[0] or 0.0)
+    moved = f"{title} {'fell' if fell else 'rose'} from {before} to {after} within the measured phase"
     if truncation.state == CUT:
         return f"{moved}; from t={truncation.share * window.seconds:.0f} s on: {after} (whole phase: {whole})."
     return (
@@ -116,27 +145,29 @@ def _sentence(ok: pd.DataFrame, latency: str, window: Window, truncation: Trunca
     )
 
 
-def _value(ok: pd.DataFrame, what: str, part: np.ndarray) -> float | None:
+def _in_words(what: str, value: float | None) -> str:
     if what == HIT_RATE:
-        both = ok.loc[part, ["cached_tokens", "prompt_tokens"]].dropna()
-        return float(both["cached_tokens"].sum() / both["prompt_tokens"].sum()) if len(both) else None
-    return percentiles(ok[what].to_numpy()[part], (95,))[95].value
+        return "–" if value is None else percent(value)
+    return number(value) if what == OUTPUT else f"{number(value)} ms"
 
 
-def _values(ok: pd.DataFrame, what: str, parts: tuple[np.ndarray, ...]) -> tuple[str, list[str]]:
-    """(title, the value of each part in words)."""
-    values = [_value(ok, what, part) for part in parts]
+def _output(everything: pd.DataFrame, spans: Sequence[tuple[float, float]]) -> tuple[str, list[float | None]]:
+    """(title, the value in each span of time)."""
+    flow = output_flow(everything)
+    return "Output tokens/s", [float(flow.between(np.array(span))[0]) / (span[1] - span[0]) for span in spans]
+
+
+def _figures(ok: pd.DataFrame, what: str, parts: Sequence[np.ndarray]) -> tuple[str, list[float | None]]:
+    """(title, the value of each part)."""
     if what == HIT_RATE:
-        return "The hit rate", ["–" if value is None else percent(value) for value in values]
-    title = present(METRICS.latency(what)).title
+        return "The hit rate", [_hit_rate(ok[part]) for part in parts]
+    title, latency = present(METRICS.latency(what)).title, ok[what].to_numpy()
+    values = [percentiles(latency[part], (95,))[95].value for part in parts]
     if any(value is None for value in values):  # too few requests before the cut for a p95
-        medians = [float(ok[what][part].median()) for part in parts]
-        return f"{title} p50", [f"{number(value)} ms" for value in medians]
-    return f"{title} p95", [f"{number(value)} ms" for value in values]
+        return f"{title} p50", [float(np.median(latency[part])) for part in parts]
+    return f"{title} p95", values
 
 
-def _less(ok: pd.DataFrame, what: str, parts: tuple[np.ndarray, ...]) -> bool:
-    before, after = (_value(ok, what, part) for part in parts[:2])
-    if before is None or after is None:
-        before, after = (float(ok[what][part].median()) for part in parts[:2])
-    return after < before
+def _hit_rate(ok: pd.DataFrame) -> float | None:
+    both = ok[["cached_tokens", "prompt_tokens"]].dropna()
+    return float(both["cached_tokens"].sum() / both["prompt_tokens"].sum()) if len(both) else None

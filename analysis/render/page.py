@@ -57,6 +57,7 @@ def head(summary: Summary) -> dict[str, object]:
         "blocking": [reason for reason in summary.reasons if reason.verdict != "NOTE"],
         "remarks": [
             *([summary.steady_part.sentence] if summary.steady_part.sentence else []),
+            *([summary.steady_part.reach] if summary.steady_part.reach and summary.verdict == VALID else []),
             *(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"),
             *summary.notes,
             *([away] if away else []),

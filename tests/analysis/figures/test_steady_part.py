@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.render.page import head, steady_rows
 from tokenswarm.analysis.summary import summarise
 
+from tests.analysis.figures.test_keeping_up import host_row
 from tests.analysis.make_run import START, manifest, row, write_run
 
 
@@ -112,3 +114,46 @@ def test_a_filling_cache_is_told_by_its_hit_rate(tmp_path: Path) -> None:
     part = summarise(read_run(write_run(tmp_path, rows, manifest(seconds=60.0)))).steady_part
     assert "hit_rate" in part.because
     assert part.sentence.startswith("The hit rate rose from 10.0% to 80.0%")
+
+
+def steady(requests: int, tokens: Callable[[float], int] = lambda _: 50) -> list[dict]:
+    """Of users who asked before the measured phase too, so that its throughput is there from the beginning."""
+    ttft_ms, at = np.random.default_rng(4).lognormal(3.0, 0.1, requests), np.linspace(-5, 60, requests, endpoint=False)
+    return [
+        row(
+            sent_at=START + moment,
+            phase="warmup" if moment < 0 else "measure",
+            ttft_ms=ttft,
+            ttfo_ms=ttft,
+            completion_tokens=tokens(moment),
+            request_id=f"r{number}",
+        )
+        for number, (moment, ttft) in enumerate(zip(at, ttft_ms, strict=True))
+    ]
+
+
+def test_throughput_that_rose_is_told_of_throughput_and_not_of_latency(tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    rows = steady(650, lambda at: int(draw.poisson(20 if at < 20 else 60)))
+    part = summarise(read_run(write_run(tmp_path, rows, manifest(seconds=60.0)))).steady_part
+    assert part.because == ["output_tok_s"]
+    assert part.sentence.startswith("Output tokens/s rose from 2")
+    assert f"within the measured phase; from t={part.from_s:.0f} s on: 6" in part.sentence
+
+
+@pytest.mark.parametrize(
+    ("requests", "words"),
+    [
+        (65, "cannot be told from its 60 requests that succeeded; it takes 128"),
+        (650, "600 requests cannot show each: a start that was up to three times as slow may go unnoticed"),
+        (1625, "1,500 requests cannot show each: a start that was 1.5 times as slow may go unnoticed"),
+        (3250, None),
+    ],
+)
+def test_a_run_that_is_too_short_for_the_promise_says_so(tmp_path: Path, requests: int, words: str | None) -> None:
+    summary = summarise(read_run(write_run(tmp_path, steady(requests), manifest(seconds=60.0), host=[host_row()])))
+    part = summary.steady_part
+    assert (part.state, part.sentence) == ("too short" if requests < 128 else "stationary", None)
+    remarks = [remark for remark in head(summary)["remarks"] if "unnoticed" in remark or "cannot be told" in remark]
+    assert remarks == ([] if words is None else [part.reach])
+    assert words is None or words in part.reach

@@ -33,13 +33,14 @@ class DriftSeries(Record):
 class SteadyPart(Record):
     """Whether the measured phase was `stationary`; or where a transient ended (`cut`: `from_s` after its beginning); or
     that there is `no stationary part`, that it was `too short` to tell, or that `the load changed`. `because` of these
-    series. `latency`: the figures from there on."""
+    series. `latency`: the figures from there on. `reach`: what a run of so few requests cannot show."""
 
     state: str = ""
     from_s: Number | None = None
     because: list[str] = field(default_factory=list)
     sentence: str | None = None
     latency: dict[str, dict[str, Figure]] = field(default_factory=dict)
+    reach: str | None = None
 
 
 class LittlesLaw(Record):

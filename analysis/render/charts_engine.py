@@ -11,7 +11,7 @@ from tokenswarm.analysis.figures.timeline import TimeBins, counts_by_bin, mean_b
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render.chart import BAD, GOOD, PALETTE, Chart, axis, line, numbers, plain
-from tokenswarm.analysis.render.charts_time import limit_line, time_layout
+from tokenswarm.analysis.render.time_axis import limit_line, time_layout
 
 from tokenswarm.base.foreign import listed
 

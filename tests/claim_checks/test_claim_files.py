@@ -14,7 +14,8 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.claim_checks.checks import CHECKS
 from tokenswarm.claim_checks.claim import SOURCES_TOML, Claim, load_claim, load_claims, load_sources
 from tokenswarm.claim_checks.machine import Machine, missing
-from tokenswarm.claim_checks.play import FLAGS, estimate_s, honoured, how, record_of
+from tokenswarm.claim_checks.plan_of_claim import estimate_s, how, record_of
+from tokenswarm.claim_checks.play import FLAGS, honoured
 from tokenswarm.engines import Placement, command, load_description
 from tokenswarm.scenario.loading import load_scenario
 

@@ -17,10 +17,11 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.base.presence import present
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.claim_checks.checks import CHECKS, Subject
-from tokenswarm.claim_checks.claim import SPEED, Claim, Expect, load_sources
+from tokenswarm.claim_checks.claim import Claim, Expect
 from tokenswarm.claim_checks.flags import refusals
-from tokenswarm.claim_checks.machine import Machine, missing
-from tokenswarm.contract.claims_record import ClaimEvidence, ClaimRecord, Claims, ClaimSource
+from tokenswarm.claim_checks.machine import Machine
+from tokenswarm.claim_checks.plan_of_claim import estimate_s, record_of
+from tokenswarm.contract.claims_record import ClaimEvidence, ClaimRecord, Claims
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.contract.one_shot import OneShot
 from tokenswarm.contract.summary.figure import Figure
@@ -36,8 +37,6 @@ from tokenswarm.series.pairs import PairedRuns
 from tokenswarm.workloads.corpus import load_corpus
 
 FLAGS, WARMUP = "flags_accepted", "warmup_effect"
-_START_S, _AROUND_RUN_S, _REQUEST_S, _CHECK_S = 120.0, 75.0, 6.0, 20.0
-"""What things take, for an estimate: a start, what a run takes beside its measured phase, one long answer, a check."""
 _CHARS_PER_TOKEN = 4
 _NO_SETTINGS = {
     f"engine.{name}": "none"
@@ -72,72 +71,6 @@ class Asked:
     folder: Path
     stand_in: str | None = None
     engine_tools: EngineTools = field(default_factory=EngineTools)
-
-
-def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
-    """The record of a claim before anything was run."""
-    known = load_sources()
-    sources = [
-        ClaimSource(each.source, source.title, source.url, source.date, source.setup, each.figure, each.ratio)
-        for each in claim.published
-        if (source := known.get(each.source)) is not None
-    ]
-    expect, needs = claim.expect, claim.needs
-    on_gpu = bool(needs.gpus) or claim.kind == SPEED
-    hardware = f"{max(needs.gpus, 1)} x {needs.gpu or 'any GPU'}" if on_gpu else "a CPU will do"
-    words = ", ".join(part for part in (" and ".join(needs.engines), hardware, needs.model) if part)
-    return ClaimRecord(
-        name=claim.name,
-        title=claim.title,
-        kind=claim.kind,
-        sentence=claim.sentence,
-        sources=sources,
-        needs=words,
-        how=how(claim),
-        figure=expect.figure,
-        of=expect.of,
-        region=[expect.at_least, expect.at_most],
-        reading=expect.reading,
-        command="" if needs.lacks else f"make claims ONLY={claim.name}",
-        estimate_s=estimate_s(claim),
-        missing=missing(claim, machine),
-        contradicts=list(claim.contradicts),
-    )
-
-
-def how(claim: Claim) -> str:
-    """What is run, in words."""
-    run = claim.run
-    sides = " and ".join(
-        dict.fromkeys(
-            f"{side.engine}{f' with {side.set}' if side.set else ''}" for side in (run.a, run.b) if side is not None
-        )
-    )
-    pairs = f"{run.repeats} pairs of runs of {sides}, scenario {run.scenario}, {run.duration_s:g} s each"
-    where = f", {run.set}" if run.set else ""
-    if run.by == "oneshot":
-        context = f" after {run.context_tokens:,} tokens of context" if run.context_tokens else ""
-        return f"one prompt{context}, {run.max_tokens} tokens, {run.repeats} repeats, fresh and cached{where}"
-    if run.by == "start":
-        return f"{run.repeats} starts{where}"
-    if run.by == "check":
-        return f"the check {run.check} on each engine{where}"
-    if run.by == "sweep":
-        return f"{pairs}{where}, at each of: {'; '.join(run.points)}"
-    return f"{pairs}{where}"
-
-
-def estimate_s(claim: Claim) -> float:
-    """About how long a claim takes, in seconds."""
-    run, engines = claim.run, len(claim.needs.engines)
-    if run.by == "check":
-        return engines * (_START_S + _CHECK_S)
-    if run.by == "start":
-        return engines * run.repeats * _START_S
-    if run.by == "oneshot":
-        return engines * (_START_S + run.repeats * (4 if run.context_tokens else 2) * _REQUEST_S)
-    series = 2 * run.repeats * (run.duration_s + _AROUND_RUN_S) + (run.repeats + 1) * _START_S
-    return series * max(len(run.points), 1)
 
 
 def play_claims(claims: Sequence[Claim], task: Asked, rules: ClaimRules, console: Console, started_at: str) -> Claims:

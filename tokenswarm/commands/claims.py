@@ -77,7 +77,8 @@ def _claims(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.render.claims_page import claims_table, list_table, sentence
     from tokenswarm.base.files import make_folder
     from tokenswarm.claim_checks.claim import load_claims
-    from tokenswarm.claim_checks.play import Asked, play_claims, record_of
+    from tokenswarm.claim_checks.plan_of_claim import record_of
+    from tokenswarm.claim_checks.play import Asked, play_claims
     from tokenswarm.contract.claims_record import Claims
     from tokenswarm.contract.series_file import record_json
 

@@ -102,6 +102,31 @@ def test_text_on_record_is_not_made_into_token_ids(tmp_path: Path, corpus: Corpu
         workloads.create(load_scenario("replay", parse_set("replay.send=token_ids"), file), corpus, 1, "")
 
 
+def test_token_ids_come_from_the_range_that_is_named_without_those_left_out_and_a_probe_confirms_them(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    file = write(tmp_path / "t.jsonl", [ROW, ROW | {"timestamp": 9, "input_length": 700}])
+    settings = "replay.send=token_ids replay.token_ids=[100,140] replay.token_ids_left_out=[101,139]"
+    workload = workloads.create(load_scenario("replay", parse_set(settings), file), corpus, 1, "salt")
+    allowed = set(range(100, 140)) - {101, 139}
+    prompts = [next(iter(workload.session("measure", number))) for number in (0, 1)]
+    assert [len(prompt.token_ids or ()) for prompt in prompts] == [100, 700]
+    assert set().union(*(prompt.token_ids or () for prompt in prompts)) == allowed
+    (probe,) = workload.probes()
+    assert set(probe.token_ids or ()) == allowed, "the probe asks for all of a small range"
+    count = len(probe.token_ids or ())
+    assert workload.measured([count]) == ({}, None)
+    with pytest.raises(ValueError, match=f"counts {count + 3} tokens of a prompt of {count} token ids: ids in"):
+        workload.measured([count + 3])
+    assert "does not say" in str(workload.measured([None])[1])
+
+
+def test_a_range_of_ids_that_leaves_nothing_to_choose_from_is_refused(tmp_path: Path) -> None:
+    settings = "replay.send=token_ids replay.token_ids=[100,102] replay.token_ids_left_out=[101]"
+    with pytest.raises(UserError, match="at least two ids"):
+        load_scenario("replay", parse_set(settings), write(tmp_path / "t.jsonl", [ROW]))
+
+
 def test_the_trace_s_rate_and_length_are_those_of_the_load(tmp_path: Path) -> None:
     file = write(tmp_path / "t.jsonl", [ROW | {"timestamp": 1000 * n} for n in range(21)])
     load = load_scenario("replay", {}, file).load

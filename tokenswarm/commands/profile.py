@@ -122,8 +122,8 @@ def _fit(options: argparse.Namespace, traffic: Traffic) -> Exit:
     console.print(profiles_table(pair))
     for note in notes:
         console.print(note, highlight=False, markup=False)
-    console.print(f"\nscenario: {options.scenario}", highlight=False, markup=False)
-    console.print(f"try it:   make load SCENARIO={options.scenario}", highlight=False, markup=False)
+    console.print(f"\nscenario: {options.scenario}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"try it:   make load SCENARIO={options.scenario}", highlight=False, markup=False, soft_wrap=True)
     return Exit.PASSED
 
 

@@ -65,7 +65,7 @@ def test_compare_flags(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_highest_rate(tmp_path: Path) -> None:
-    settings = f"{SHORT} load.duration_s=4"
+    settings = f"{SHORT} load.duration_s=4 user.think_time_s=0.1 output.max_tokens=16"  # so that short runs tell enough
     with served() as url:
         # A search begins no further run once it has sent so many requests: one or two runs, however busy the machine.
         few = "BUDGET=30m MAX_REQUESTS=20"

@@ -160,6 +160,13 @@ def test_a_machine_that_cannot_hold_the_first_step_is_refused_and_nothing_is_sto
     assert refused.value.code == Exit.INVALID and calibrate.stored() is None
 
 
+def test_the_ladder_can_end_early_but_not_before_its_first_step() -> None:
+    assert calibrate.ladder_up_to(None) == calibrate.LADDER
+    assert calibrate.ladder_up_to(100) == (20, 40, 80)
+    with pytest.raises(UserError, match="the first step has 20 streams"):
+        calibrate.ladder_up_to(19)
+
+
 def known(name: str, **cells: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """A request sent 1 s into the measured phase, and what the server knows of it: both say 100 and 900 ms."""
     sent_ns = int((START + 1) * 1e9)

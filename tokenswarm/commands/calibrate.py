@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
-from tokenswarm.commands.values import seconds
+from tokenswarm.commands.values import at_least_one, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.run.truth_run import TruthRun
@@ -26,12 +26,18 @@ def add(commands: Commands) -> None:
         "should run meanwhile.",
     )
     calibrate.add_argument("--seconds", type=seconds, default=8.0, metavar="S", help="length of each step (default 8)")
+    calibrate.add_argument(
+        "--up-to",
+        type=at_least_one,
+        metavar="STREAMS",
+        help="end after the step of so many streams: quicker, and the limit may be higher",
+    )
     calibrate.add_argument("--json", action="store_true", help="print the result as JSON; steps go to standard error")
     calibrate.set_defaults(run=_calibrate)
 
 
 def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.run.calibrate import STREAM_RATE, calibrate, path
+    from tokenswarm.run.calibrate import STREAM_RATE, calibrate, ladder_up_to, path
 
     def on_step(streams: int, step: TruthRun, broken: str | None) -> None:
         print(
@@ -42,7 +48,7 @@ def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
             file=sys.stderr if options.json else sys.stdout,
         )
 
-    result = calibrate(on_step, options.seconds)
+    result = calibrate(on_step, options.seconds, ladder_up_to(options.up_to))
     if options.json:
         print(json.dumps(asdict(result), indent=2))
         return Exit.PASSED

@@ -69,6 +69,14 @@ def what_breaks(streams: int, step: TruthRun) -> str | None:
     return None
 
 
+def ladder_up_to(streams: int | None) -> tuple[int, ...]:
+    """The steps of at most so many streams, all of them for None. Raises UserError (USAGE) where none is left."""
+    steps = tuple(step for step in LADDER if streams is None or step <= streams)
+    if not steps:
+        raise UserError(Exit.USAGE, f"the first step has {LADDER[0]} streams; {streams} are fewer")
+    return steps
+
+
 def is_noise(step: TruthRun) -> bool:
     """Whether what a step broke was not the worker's own doing."""
     return not step.lost and step.ttft_error_p99_ms > ERROR_LIMIT_MS and step.cpu_share < NOISY_BELOW

@@ -296,8 +296,8 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
                 values = _possible(values, column)
         if column.kind == "text" and column.name not in _MANY_VALUES and values.dtype != "category":
             values = values.astype("category")
-        out[column.name] = values
-    return pd.DataFrame(out, copy=False)
+        out[column.name] = values.array  # without an index, for which pandas would align the columns one by one
+    return pd.DataFrame(out, index=frame.index, copy=False)
 
 
 def _absent(column: Column, rows: int) -> pd.Series:

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.docs.commands import ROOT, commands_of
 from tests.docs.test_commands import check
@@ -136,3 +137,14 @@ def test_a_night_that_was_kept_alone_is_replaced_by_the_first_of_five(tmp_path: 
     (kept / "run.json").write_text("{}")
     night(tmp_path, "second")
     assert [path.name for path in kept.iterdir()] == ["second"]
+
+
+def test_pre_commit_makes_the_style_checks_of_make_lint_and_looks_at_the_generated_tables() -> None:
+    [local] = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    hooks = {hook["id"]: hook for hook in local["hooks"]}
+    lint = (ROOT / "Makefile").read_text("utf-8").partition("\nlint:")[2]
+    for name, words in (("ruff", "ruff check"), ("ruff-format", "ruff format")):
+        assert hooks[name]["entry"].startswith(f".venv/bin/{words}") and words in lint
+    looked_at = hooks["docs"]["entry"].split()[-1]
+    assert (ROOT / looked_at).is_file()
+    assert re.match(hooks["docs"]["files"], "tokenswarm/contract/metrics.py")

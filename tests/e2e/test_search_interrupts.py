@@ -79,7 +79,7 @@ def test_a_race_of_settings_goes_on(results: Path, tmp_path: Path) -> None:
     slow_enough = QUICK.replace("time_scale=10", "time_scale=1")  # its answers are not soon stamped too late to tell
     asked = ["tune", "--scenario", "rag", "--users", "2", "--duration", "3s", "--space", str(space)]
     asked += ["--set", slow_enough]
-    asked += ["--rounds", "2", "--pairs", "1"]
+    asked += ["--rounds", "1", "--pairs", "1"]
     run = interrupted(asked, results, second_run)
     kept = json.loads((run.path / "series.json").read_text())["rounds"][0]
     assert answer(run, "tune")["reason"] == "interrupted" and list(kept["figures"]) == ["default"]

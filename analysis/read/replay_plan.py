@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from tokenswarm.base.numbers import LARGEST
 from tokenswarm.contract.tables import REPLAY_COLUMNS, REPLAY_CSV, names
 
 
@@ -27,19 +29,46 @@ class ReplayPlan:
         return len(self.ids) > 0
 
 
+_REACHES = {
+    "turn": (1, 1_000_000),
+    "at_s": (0, LARGEST),
+    "prompt_tokens": (0, 100_000_000),
+    "output_tokens": (0, 100_000_000),
+    "block_tokens": (1, 100_000_000),
+}
+"""From which number to which one a trace can ask for."""
+
+
+def _fits(named: tuple[Hashable, pd.Series]) -> bool:
+    """Whether a column holds what a trace can ask for: numbers, where it is one of them."""
+    name, column = named
+    if name not in _REACHES:
+        return bool(column.notna().all()) if name == "conversation" else True
+    there = column.dropna()
+    if not len(there):
+        return name != "turn"
+    if not pd.api.types.is_numeric_dtype(there) or pd.api.types.is_bool_dtype(there):
+        return False
+    whole = name == "at_s" or bool((there == np.floor(there)).all())
+    complete = name != "turn" or len(there) == len(column)
+    return whole and complete and bool(there.between(*_REACHES[name]).all())
+
+
 def read_replay_plan(folder: Path) -> ReplayPlan | None:
     """The plan of a replay; None where there is none, or it cannot be read."""
     try:
         table = pd.read_csv(folder / REPLAY_CSV, dtype={"conversation": str, "blocks": str})
     except (OSError, ValueError):
         return None
-    if list(table.columns) != names(REPLAY_COLUMNS) or not len(table):
+    if list(table.columns) != names(REPLAY_COLUMNS) or not len(table) or not all(map(_fits, table.items())):
         return None
     table = table.sort_values("at_s", kind="stable", na_position="last", ignore_index=True)
     try:
         blocks = [
-            np.frombuffer(base64.b64decode(cell), dtype="<u4") if isinstance(cell, str) else np.zeros(0, dtype="<u4")
-            for cell in table["blocks"]
+            np.frombuffer(base64.b64decode(cell), dtype="<u4")
+            if isinstance(cell, str) and size == size  # without a size they say nothing
+            else np.zeros(0, dtype="<u4")
+            for cell, size in zip(table["blocks"], table["block_tokens"], strict=True)
         ]
     except ValueError:  # damaged
         blocks = [np.zeros(0, dtype="<u4")] * len(table)

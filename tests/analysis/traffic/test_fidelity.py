@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tokenswarm.analysis.cache.hit_curve import HitCurve
 from tokenswarm.analysis.read.replay_plan import read_replay_plan
 from tokenswarm.analysis.read.run_folder import read_run
@@ -14,6 +18,8 @@ from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.traffic.fidelity import implied_curve
 
 from tests.analysis.make_run import START, manifest, row, write_run
+from tests.examples import examples
+from tests.mutations import changed, mutate_csv
 from tokenswarm.contract.summary.replay_records import Fidelity
 from tokenswarm.contract.tables import REPLAY_COLUMNS, REPLAY_CSV, names
 
@@ -61,6 +67,28 @@ def test_a_damaged_table_is_none(tmp_path: Path) -> None:
     (tmp_path / REPLAY_CSV).write_text("a,b\n1,2\n")
     assert read_replay_plan(tmp_path) is None
     assert read_replay_plan(tmp_path / "none") is None
+
+
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a replay."""
+    folder = tmp_path_factory.mktemp("replay")
+    replayed(folder)
+    return folder
+
+
+@settings(max_examples=examples(60), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_plan_with_any_cells_is_read_or_none_and_the_run_is_summarised(replay: Path, data: st.DataObject) -> None:
+    content = data.draw(changed((replay / REPLAY_CSV).read_bytes(), mutate_csv))
+    with tempfile.TemporaryDirectory() as under:
+        folder = Path(under) / "run"
+        shutil.copytree(replay, folder)
+        (folder / REPLAY_CSV).unlink()
+        if content is not None:
+            (folder / REPLAY_CSV).write_bytes(content)
+        plan, summary = read_replay_plan(folder), summarise(read_run(folder))
+        assert (plan is None) is (summary.replay is None)
 
 
 def replayed(folder: Path, **changed: object) -> Fidelity:

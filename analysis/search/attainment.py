@@ -24,6 +24,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats
 from scipy.special import betaincinv
+from tokenswarm.analysis.search.margin_line import steps_of
 
 FEWEST_BLOCKS, MOST_BLOCKS, REQUESTS_A_BLOCK = 20, 1024, 25
 """Blocks of time of one run: so many requests each, about, in at least and at most so many blocks."""
@@ -45,6 +46,7 @@ DECISIVE_LEVELS = 4
 MOST_LOOKS = 6
 """Over which the error is spent in equal parts. A search has more levels, but those that are further from the capacity
 than a few percent are mistaken so seldom that they add nothing to it."""
+_FEWEST_FREE = 4
 _CERTAIN = 10_000
 """Batches from which a variance is as good as known."""
 
@@ -58,6 +60,8 @@ class Blocks:
     sent: tuple[int, ...]
     good: tuple[int, ...]
     slow: tuple[int, ...]
+    steps: tuple[int, ...] = ()
+    """The run's margins, counted (`margin_line`)."""
 
     @property
     def requests(self) -> int:
@@ -81,7 +85,7 @@ def blocks_of(sent_s: np.ndarray, margin: np.ndarray, window: tuple[float, float
     def count(which: np.ndarray) -> tuple[int, ...]:
         return tuple(np.bincount(place[which], minlength=blocks).tolist())
 
-    return Blocks(count(np.ones(len(margin), dtype=bool)), count(margin <= 1.0), count(slow))
+    return Blocks(count(np.ones(len(margin), dtype=bool)), count(margin <= 1.0), count(slow), steps_of(margin))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +152,19 @@ def dependence(runs: Sequence[Blocks]) -> ShownDependence:
     if not sent:
         return ShownDependence()
     bad = [np.subtract(run.sent, run.good) for run in runs]
-    slow = [np.asarray(run.slow) for run in runs]
-    own = [float(each.sum()) / run.requests for each, run in zip(slow, runs, strict=True)]
-    shown = max(_inflation(runs, bad, [1.0 - good / sent] * len(runs)), _inflation(runs, slow, own))
+    shown = max(_inflation(runs, bad, [1.0 - good / sent] * len(runs)), _of_the_slowest(runs))
     return ShownDependence(shown[0], min(shown[1], sent - good, good))
+
+
+def dependence_of_the_slowest(runs: Sequence[Blocks]) -> ShownDependence:
+    """How many times more the share of each run's own slowest varies than of independent ones."""
+    runs = [run for run in runs if run.requests]
+    return ShownDependence(*_of_the_slowest(runs)) if runs else ShownDependence()
+
+
+def _of_the_slowest(runs: Sequence[Blocks]) -> tuple[float, float]:
+    slow = [np.asarray(run.slow) for run in runs]
+    return _inflation(runs, slow, [float(each.sum()) / run.requests for each, run in zip(slow, runs, strict=True)])
 
 
 def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[float, float]:
@@ -197,6 +210,12 @@ def _variance(sums: Sequence[np.ndarray], sizes: Sequence[int], length: float) -
 def tail_factor(freedom: int, error: float) -> float:
     """What a variance from so many degrees of freedom is to be multiplied by, for a tail of `error`."""
     return float(stats.t.isf(error, freedom) / stats.norm.isf(error)) ** 2
+
+
+def of_few(batches: float) -> float:
+    """What a dependence that is itself estimated is to be multiplied by, for an interval of 95%. Batches that hold
+    clusters, some of them long, tell about half as much of it as those of a normal law would."""
+    return tail_factor(max(_FEWEST_FREE, round(batches / 2.0)), 0.025)
 
 
 def fewest_requests(target: float, error: float) -> int:

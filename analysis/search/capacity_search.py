@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tokenswarm.analysis.search.attainment import tail_factor
+from tokenswarm.analysis.search.attainment import of_few
 from tokenswarm.analysis.search.capacity_estimate import Crossing, LoadPoint, crossing, is_cliff
 from tokenswarm.analysis.search.load_levels import (
     DIED,
@@ -32,10 +32,12 @@ from tokenswarm.analysis.search.load_levels import (
     SearchSettings,
     by_load,
     level_of_load,
+    margin_runs,
     more_there,
     usual_at,
     usual_dependence,
 )
+from tokenswarm.analysis.search.margin_line import is_concentrated, margin_crossing
 
 from tokenswarm.base.presence import present
 
@@ -49,7 +51,6 @@ capacity ends before its queue is as long as that load makes it, and shows too g
 SURELY = 1.5
 """So many times further from the crossing than the end of its 95% interval, a normal law has the error of one look."""
 BY_THE_CURVE = "by the curve through all levels"
-_FEWEST_FREE = 4
 FAR_DOWN = 5.0
 """A level with so many times more bad requests than the target allows is no longer beside the crossing."""
 NEARLY, AT_LAST = 1.5, 1.1
@@ -87,6 +88,8 @@ class Knowledge:
     """Where a curve through the levels falls to the target; None where none is fitted."""
     trusted: bool = False
     """Whether the interval is the curve's, and not the bracket."""
+    concentrated: bool = False
+    """Whether there are levels whose margins tell more than their shares (`margin_line`)."""
 
 
 def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowledge:
@@ -97,8 +100,14 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
     low, high, _ = _sure_ends(levels)
     points = _points(settings, loads, usual)
     ends_of_curve = (low or points[0].load / 2.0, high or points[-1].load * 2.0) if len(points) > 1 else (0.0, 0.0)
-    curve = crossing(points, settings.target, ends_of_curve)
-    trusted = curve is not None and _rests_on_enough(settings, points, curve.load)
+    runs = margin_runs(loads)
+    line = margin_crossing(runs, settings.target)
+    if line is not None:
+        curve: Crossing | None = Crossing(line.load, line.low, line.high)
+        trusted = line.rests_on_enough
+    else:
+        curve = crossing(points, settings.target, ends_of_curve)
+        trusted = curve is not None and _rests_on_enough(settings, points, curve.load)
     if trusted:
         levels = [_by_the_curve(settings, each, present(curve)) for each in levels]
     low, high, non_monotone = _sure_ends(levels)
@@ -112,11 +121,12 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
         limit.load if limit else None,
         estimate,
         *ends,
-        cliff=is_cliff(points, settings.target),
+        cliff=line is None and is_cliff(points, settings.target),
         non_monotone=non_monotone,
         flaw=limit.flaw if limit else None,
         crossing=curve,
         trusted=trusted,
+        concentrated=any(is_concentrated(each.steps, settings.target) for each in runs),
     )
 
 
@@ -163,16 +173,10 @@ def _points(settings: SearchSettings, loads: Sequence[LoadRuns], usual: float) -
         if any(each.flaw == DIED for each in here.runs):
             continue
         runs = [each.blocks for each in here.runs if each.flaw in (None, OVERLOADED) and each.blocks.requests]
-        shared = here.own.with_usual(usual * more_there(settings, here)) * _of_few(here.own.batches)
+        shared = here.own.with_usual(usual * more_there(settings, here)) * of_few(here.own.batches)
         points += [LoadPoint(here.load, sum(run.good) / run.requests, run.requests, shared) for run in runs]
     long = [point for point in points if point.requests >= LONG * settings.first_requests / 2]
     return long if len({point.load for point in long}) > 2 else points
-
-
-def _of_few(batches: float) -> float:
-    """What a dependence that is itself estimated is to be multiplied by, for an interval of 95%. Batches that hold
-    clusters, some of them long, tell about half as much of it as those of a normal law would."""
-    return tail_factor(max(_FEWEST_FREE, round(batches / 2.0)), 0.025)
 
 
 def _interval(
@@ -362,6 +366,8 @@ def _ends(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
     """Beside a curve that is within the precision, what surely passes and what surely fails: where there is neither,
     at a load that is far enough from the crossing to be cheap."""
     curve = present(known.crossing)
+    if known.concentrated and not known.trusted:
+        return None  # all good or all bad there, that would take tens of thousands of requests; the line will tell
     if not _adjoin(replace(settings, precision=AT_LAST * settings.precision), curve.low, curve.high):
         return None
     for side, sure in ((-1, known.sure_pass), (1, known.sure_fail)):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from tokenswarm.analysis.search.attainment import (
+    BORROWED,
     ERROR,
     LEAST_DEPENDENCE,
     Attainment,
@@ -15,9 +16,12 @@ from tokenswarm.analysis.search.attainment import (
     ShownDependence,
     attainment,
     dependence,
+    dependence_of_the_slowest,
     error_of_a_look,
     fewest_requests,
+    of_few,
 )
+from tokenswarm.analysis.search.margin_line import MarginRun
 
 USERS, RATE = "users", "requests_s"
 PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
@@ -89,6 +93,8 @@ class LoadRuns:
     places: tuple[int, ...]
     runs: tuple[LoadEvidence, ...]
     own: ShownDependence
+    slowest: ShownDependence
+    """What each run's own slowest show of it, whether they were bad or not."""
 
     @property
     def sound(self) -> list[Blocks]:
@@ -107,7 +113,8 @@ def by_load(evidence: Sequence[LoadEvidence]) -> list[LoadRuns]:
     everywhere = []
     for load, places in sorted(loads.items()):
         runs = tuple(evidence[place] for place in places)
-        everywhere.append(LoadRuns(load, tuple(places), runs, dependence(_sound(runs))))
+        sound = _sound(runs)
+        everywhere.append(LoadRuns(load, tuple(places), runs, dependence(sound), dependence_of_the_slowest(sound)))
     return everywhere
 
 
@@ -142,6 +149,22 @@ def more_there(settings: SearchSettings, here: LoadRuns) -> float:
     is, the longer it stays: of four queues the dependence went about as the root of the share of bad requests."""
     times = _bad_share(here) / (1.0 - settings.target)
     return math.sqrt(min(max(times, 1.0 / NEAR_TARGET), NEAR_TARGET))
+
+
+def margin_runs(loads: Sequence[LoadRuns]) -> list[MarginRun]:
+    """Every sound run. How its slowest come together is much alike at all loads: a short run takes that from longer
+    ones, wherever they are."""
+    shown = [(each.slowest.factor, sum(run.requests for run in each.sound)) for each in loads if each.slowest.batches]
+    if not shown:
+        return []
+    usual = float(np.average([factor for factor, _ in shown], weights=[requests for _, requests in shown]))
+    alive = [each for each in loads if not any(run.flaw == DIED for run in each.runs)]
+    return [
+        MarginRun(here.load, run.steps, here.slowest.with_usual(usual) * of_few(here.slowest.batches + BORROWED))
+        for here in alive
+        for run in here.sound
+        if any(run.steps)
+    ]
 
 
 def level_of_load(settings: SearchSettings, here: LoadRuns, usual: float) -> Level:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from typing import Any
 
 from hypothesis import strategies as st
@@ -71,14 +72,16 @@ def mutate_json(text: str, draw: Any) -> str:
     except ValueError:
         return text
     places = [place for place in places_of(tree) if place]
+    if not places:
+        return text
     for _ in range(draw(st.integers(1, 4))):
-        *path, last = draw(st.sampled_from(places)) if places else ((),)
+        *path, last = draw(st.sampled_from(places))
         table = tree
         try:
             for key in path:
                 table = table[key]
             if draw(st.booleans()):
-                table[last] = draw(st.sampled_from(ODD_VALUES))
+                table[last] = deepcopy(draw(st.sampled_from(ODD_VALUES)))
             else:
                 del table[last]
         except (KeyError, IndexError, TypeError):

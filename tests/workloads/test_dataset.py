@@ -176,7 +176,7 @@ def test_what_a_file_was_taken_for_and_what_of_it_is_not_sent_or_may_not_fit_is_
     rows = [*ROWS * 3, {"prompt": "word " * 20_000}]
     assert make(rows).notes()[0].endswith("; 1 of its prompts seem longer than the context of 16,384 tokens.")
     (note,) = make([*rows[:120], "not an object"]).notes()
-    assert note.endswith("; 1 of the 121 rows of prompts.jsonl cannot be read and are left out.")
+    assert "; 1 of the 121 rows of prompts.jsonl cannot be read (row 121: it is not a JSON object)" in note
     (note,) = make(rows, "dataset.max_sessions=40").notes()
     assert note.endswith("; 81 of its requests are of sessions beyond the first 40.")
 

@@ -77,6 +77,14 @@ def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
     )
 
 
+def test_rows_that_cannot_be_read_are_counted_and_the_first_is_named(tmp_path: Path, corpus: Corpus) -> None:
+    rows = [ROW | {"timestamp": n} for n in range(300)]
+    rows[41] = rows[199] = ROW | {"input_length": "Mallory's secret"}
+    (note,) = workloads.create(load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows)), corpus, 1, "").notes()
+    said = "2 of the 300 rows of t.jsonl cannot be read (the first is row 42: input_length is of type str, which"
+    assert said in note and "Mallory" not in note
+
+
 def test_what_cannot_be_sent_and_what_is_cut_is_planned_as_the_trace_has_it(tmp_path: Path, corpus: Corpus) -> None:
     rows = [ROW, ROW | {"timestamp": 5, "input_length": 40_000}, ROW | {"timestamp": 9, "output_length": 0}]
     file = write(tmp_path / "t.jsonl", rows)

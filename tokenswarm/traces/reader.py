@@ -46,6 +46,14 @@ class ReadingNotes:
     out_of_order: int = 0
     """Requests whose time is before that of the request in front of them."""
 
+    def bad_rows_of(self, file: str) -> str:
+        """How many rows cannot be read, which one is the first, and what is wrong with it; "" where all can."""
+        if not self.bad_rows:
+            return ""
+        number, why = self.first_bad[0]
+        first = "" if self.bad_rows == 1 else "the first is "
+        return f"{self.bad_rows:,} of the {self.rows:,} rows of {file} cannot be read ({first}row {number:,}: {why})"
+
 
 @dataclass(slots=True)
 class Trace:

@@ -133,12 +133,12 @@ class DatasetWorkload(Workload):
         )
         parts = (
             (expected, f"of the answers are compared with expected ones ({self.settings.check})"),
-            (reading.bad_rows, f"of the {reading.rows:,} rows of {file} cannot be read and are left out"),
             (self._pool.further, f"of its requests are of sessions beyond the first {len(self._pool.sessions):,}"),
             (too_long, f"of its prompts seem longer than the context of {self._context_tokens:,} tokens"),
         )
         counted = [f"{count:,} {what}" for count, what in parts if count]
-        return [f"{'; '.join([what, *counted])}."]
+        bad = reading.bad_rows_of(file)
+        return [f"{'; '.join([what, *([bad] if bad else []), *counted])}."]
 
     def session(self, phase: str, number: int) -> DatasetSession:
         """Session `number` of a phase."""

@@ -211,8 +211,8 @@ def note_of(trace: ReplayTrace, settings: ReplaySettings) -> str:
         f"{recording.requests:,} requests in {len(recording.sessions):,} sessions of "
         f"{Path(settings.file).name}, read as {trace.title}, are replayed"
     ]
-    if trace.reading.bad_rows:
-        parts.append(f"{trace.reading.bad_rows:,} of its {trace.reading.rows:,} rows cannot be read")
+    if bad := trace.reading.bad_rows_of(Path(settings.file).name):
+        parts.append(bad)
     more = _left_out(recording, settings.too_long)
     return "; ".join([*parts, more] if more else parts) + "."
 

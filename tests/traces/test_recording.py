@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Iterable, Iterator
+from random import Random
 
 import pytest
 
-from tokenswarm.traces.recording import Recording, Selection, ranks_among_siblings, recorded
+from tokenswarm.traces.recording import (
+    Recording,
+    Selection,
+    StartedLater,
+    ranks_among_siblings,
+    recorded,
+    recorded_while_read,
+)
 from tokenswarm.traces.request import TraceRequest
 
 
@@ -182,3 +191,56 @@ def test_a_sub_agent_is_in_the_session_that_waits_for_it_at_its_place() -> None:
     )
     assert [[each.place for each in session] for session in recording.sessions] == [[0, 1, 2], [3]]
     assert not recording.timed
+
+
+def drawn(seed: int) -> list[TraceRequest]:
+    """Sessions of several turns, with and without times of their own, sub-agents, and single requests, in order."""
+    rng, requests, at_s = Random(seed), list[TraceRequest](), 0.0
+    for number in range(300):
+        at_s += rng.expovariate(1.0)
+        name = rng.choice([None, f"s{rng.randrange(40)}"])
+        later = name is not None and any(each.session == name for each in requests) and rng.random() < 0.4
+        requests.append(
+            request(None if later else at_s, name, delay_s=1.0 if later else None, input_tokens=10 + number)
+        )
+    return requests
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "selection",
+    [
+        {},
+        {"sample": 0.3},
+        {"window_start_s": 40.0, "window_end_s": 160.0},
+        {"window_start_s": 100.0, "sample": 0.5, "speed": 2.0, "idle_gap_max_s": 1.0},
+        {"window_end_s": 50.0, "rate": 3.0},
+    ],
+)
+def test_what_is_taken_while_a_trace_is_read_is_what_is_taken_of_the_whole(seed: int, selection: dict) -> None:
+    whole, read = of(drawn(seed), **selection), recorded_while_read(drawn(seed), Selection(**selection))
+    assert read.sessions == whole.sessions and read.leftovers == whole.leftovers
+    assert read.requests > 0 and (read.requests < 300) is bool(selection)
+
+
+def test_a_window_of_a_trace_whose_first_request_is_not_the_earliest_is_not_told_while_it_is_read() -> None:
+    with pytest.raises(StartedLater):
+        recorded_while_read([request(5.0), request(1.0)], Selection(window_end_s=2.0))
+    with pytest.raises(StartedLater):
+        recorded_while_read([request(None, "a")], Selection(window_end_s=2.0))
+    assert recorded_while_read([request(5.0), request(1.0)], Selection()).leftovers.out_of_order == 1
+
+
+@pytest.mark.parametrize("selection", [{"sample": 0.02}, {"window_end_s": 200.0}])
+def test_a_part_of_a_long_trace_takes_the_memory_of_that_part(selection: dict) -> None:
+    def long() -> Iterator[TraceRequest]:
+        for number in range(10_000):
+            yield request(
+                float(number), input_tokens=1024, hash_ids=[1000 * number, 1000 * number + 1], block_tokens=512
+            )
+
+    tracemalloc.start()
+    part = recorded_while_read(long(), Selection(**selection))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 100 <= part.requests <= 300 and peak < 1_000_000, "all of it would take some 10 MB"

@@ -77,6 +77,17 @@ def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
     )
 
 
+def test_a_window_is_that_of_the_trace_in_order_however_its_rows_stand(tmp_path: Path, corpus: Corpus) -> None:
+    rows = [ROW | {"timestamp": 1000 * n, "input_length": 100 + n} for n in (3, 1, 0, 2, 5, 4)]
+    asked = []
+    for number, some in enumerate((rows, sorted(rows, key=lambda row: row["timestamp"]))):
+        file = write(tmp_path / f"{number}.jsonl", some)
+        scenario = load_scenario("replay", parse_set("replay.window_start_s=1 replay.window_end_s=4"), file)
+        planned = workloads.create(scenario, corpus, 1, "").planned() or ()
+        asked.append([(each.at_s, each.prompt_tokens) for each in planned])
+    assert asked[0] == asked[1] == [(0.0, 101), (1.0, 102), (2.0, 103)]
+
+
 def test_rows_that_cannot_be_read_are_counted_and_the_first_is_named(tmp_path: Path, corpus: Corpus) -> None:
     rows = [ROW | {"timestamp": n} for n in range(300)]
     rows[41] = rows[199] = ROW | {"input_length": "Mallory's secret"}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
@@ -14,6 +15,8 @@ from tokenswarm.base.presence import present
 from tokenswarm.traces.request import TraceRequest, estimated_tokens
 
 TooLong = Literal["leave_out", "cut", "send"]
+Entry = tuple[int, TraceRequest]
+"""A request and its place in the trace."""
 _HASH_RANGE = 1 << 64
 
 
@@ -97,10 +100,35 @@ class Recording:
         return tuple(session[0].at_s or 0.0 for session in self.sessions)
 
 
+class StartedLater(Exception):
+    """The trace's first request is not the earliest, or has no time: its window cannot be told while it is read."""
+
+
+def recorded_while_read(
+    requests: Iterable[TraceRequest],
+    selection: Selection,
+    store: Callable[[Iterable[TraceRequest]], Iterable[TraceRequest]] = iter,
+) -> Recording:
+    """As `recorded`, with no more in memory than is in the window and in the sample. `store`: puts what is taken
+    elsewhere, in the same order. Raises StartedLater too."""
+    left, places = Leftovers(), deque[int]()
+
+    def taken() -> Iterator[TraceRequest]:
+        for place, request in _while_read(requests, selection, left):
+            places.append(place)
+            yield request
+
+    entries = ((places.popleft(), request) for request in store(taken()))
+    return _recorded(entries, replace(selection, window_start_s=0.0, window_end_s=None, sample=1.0), left)
+
+
 def recorded(requests: Iterable[TraceRequest], selection: Selection) -> Recording:
     """The sessions of a trace to replay. Raises ValueError, with a sentence, for a trace that contradicts itself."""
-    left = Leftovers()
-    entries = list(enumerate(requests))
+    return _recorded(enumerate(requests), selection, Leftovers())
+
+
+def _recorded(taken: Iterable[Entry], selection: Selection, left: Leftovers) -> Recording:
+    entries = list(taken)
     _refuse_two_block_sizes(request for _, request in entries)
     entries = _in_order(entries, left)
     entries = _in_window(entries, selection, left)
@@ -121,7 +149,32 @@ def recorded(requests: Iterable[TraceRequest], selection: Selection) -> Recordin
     return Recording(tuple(map(tuple, ordered)), left, tuple(placed(*each) for each in left_out))
 
 
-Entry = tuple[int, TraceRequest]
+def _while_read(requests: Iterable[TraceRequest], selection: Selection, left: Leftovers) -> Iterator[Entry]:
+    first_s: float | None = None
+    end_s = math.inf if selection.window_end_s is None else selection.window_end_s
+    limit = int(selection.sample * _HASH_RANGE)
+    whole = not selection.window_start_s and selection.window_end_s is None
+    inside_of: dict[str, bool] = {}
+    for place, request in enumerate(requests):
+        key, time_s = _key(place, request), request.time_s
+        inside = whole
+        if time_s is not None:
+            first_s = time_s if first_s is None else first_s
+            if time_s < first_s and not whole:
+                raise StartedLater
+            inside = whole or selection.window_start_s <= time_s - first_s < end_s
+            if request.session is not None and not whole:
+                inside_of[key] = inside
+        elif not whole:
+            inside = inside_of.get(key, False)
+        if not inside:
+            left.outside_window += 1
+        elif selection.sample < 1 and _draw(selection.seed, key) >= limit:
+            left.not_sampled += 1
+        else:
+            yield place, request
+    if first_s is None and not whole:
+        raise StartedLater
 
 
 def _key(place: int, request: TraceRequest) -> str:

@@ -15,7 +15,14 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.arrivals import RECORDED
 from tokenswarm.scenario.values import Count, Positive, PositiveSeconds, Seconds
 from tokenswarm.traces.reader import ReadingNotes
-from tokenswarm.traces.recording import Recording, Selection, ranks_among_siblings, recorded
+from tokenswarm.traces.recording import (
+    Recording,
+    Selection,
+    StartedLater,
+    ranks_among_siblings,
+    recorded,
+    recorded_while_read,
+)
 from tokenswarm.traces.request import BYTES_PER_TOKEN
 from tokenswarm.traces.text_store import with_stored_texts
 from tokenswarm.workloads.made_prompts import Ranks, allowed_ids
@@ -185,7 +192,10 @@ def _read(source: TraceFile, selection: Selection) -> ReplayTrace:
     """Read once in a process. Raises UserError (DATA)."""
     file, trace = source.path, source.open()
     try:
-        recording = recorded(with_stored_texts(trace.requests()), selection)
+        try:
+            recording = recorded_while_read(trace.requests(), selection, with_stored_texts)
+        except StartedLater:
+            recording = recorded(with_stored_texts(trace.requests()), selection)
     except ValueError as error:
         raise UserError(Exit.DATA, f"{file} cannot be replayed: {error}") from None
     if not recording.sessions:

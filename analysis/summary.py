@@ -47,7 +47,7 @@ from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.facts import Facts, error_bound_ms, gather, worker_samples
 from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency, without_held_arrivals
-from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold
+from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold, withhold_steady_part
 
 from tokenswarm.contract.limits import timing_words
 from tokenswarm.contract.manifest import (
@@ -129,7 +129,9 @@ def summarise(run: Run) -> Summary:
         further += _of_levels(run, summary, levels, facts)
     _withhold_late(summary, late)
     for each in disagreements:
-        withhold(summary, each.metrics, f"implausible, see {each.rule}: {each.sentence}")
+        why = f"implausible, see {each.rule}"
+        withhold(summary, each.metrics, f"{why}: {each.sentence}")
+        withhold_steady_part(summary, each.metrics, why)
     summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
     if keeping.overloaded:
         withhold_latency(summary)
@@ -199,7 +201,10 @@ def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: Level
     """Take out the latencies that are not what they say."""
     for error in timing:
         if error.is_spoilt:
-            withhold(summary, [error.name], timing_words(error.error_ms, error.limit_ms), level)
+            why = timing_words(error.error_ms, error.limit_ms)
+            withhold(summary, [error.name], why, level)
+            if level is None:
+                withhold_steady_part(summary, [error.name], why)
 
 
 def by_level(

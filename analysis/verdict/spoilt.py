@@ -75,6 +75,17 @@ def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelF
     ]
 
 
+def withhold_steady_part(summary: Summary, metrics: Collection[str], why: str) -> None:
+    """The same of the stationary part, and of the sentence that tells how one of these metrics moved."""
+    steady = summary.steady_part
+    for metric in (METRICS[name] for name in metrics):
+        if isinstance(metric, Latency):
+            for figure in steady.latency.get(metric.key, {}).values():
+                _withheld(figure, why)
+        if (steady.sentence or "").startswith(f"{metric.title} "):
+            steady.sentence = f"Within the measured phase {metric.title} moved; by how much is not given: {why}."
+
+
 def _withheld(figure: Figure, why: str) -> None:
     figure.value, figure.ci95, figure.bucket, figure.why = None, None, None, why
 

@@ -48,6 +48,22 @@ def test_three_ms_spoil_a_ttft_of_20_ms_and_no_e2e_of_3_s(tmp_path: Path) -> Non
     assert "TTFT and TTFO are not given" in found.outcome.sentence
 
 
+def test_what_is_withheld_is_not_told_of_the_stationary_part_either(tmp_path: Path) -> None:
+    rows = [
+        row(request_id=f"r{i}", sent_at=START + i / 20, ttft_ms=ttft, ttfo_ms=ttft, ttft_uncertainty_ms=60.0)
+        for i in range(600)
+        for ttft in [400.0 + i % 7 if i < 150 else 40.0 + i % 7]
+    ]
+    late = summarise(read_run(write_run(tmp_path / "late", rows, manifest(seconds=30.0))))
+    for each in rows:
+        each["ttft_uncertainty_ms"] = 0.1
+    exact = summarise(read_run(write_run(tmp_path / "exact", rows, manifest(seconds=30.0))))
+    assert exact.steady_part.state == late.steady_part.state == "cut"
+    assert "TTFT p95 fell from" in exact.steady_part.sentence and exact.steady_part.latency["ttft_ms"]["p50"].value
+    assert "by how much is not given: its timing may be off by 60 ms" in late.steady_part.sentence
+    assert {each.value for each in late.steady_part.latency["ttft_ms"].values()} == {None}
+
+
 @pytest.mark.parametrize(("slo", "verdict"), [({}, "VALID"), ({"ttfo_p50_ms": 100}, "INVALID")])
 def test_a_spoilt_figure_that_is_neither_headline_nor_gated_is_only_left_out(
     tmp_path: Path, slo: dict, verdict: str

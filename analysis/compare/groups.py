@@ -13,6 +13,7 @@ from tokenswarm.analysis.figures.gpu_states import clocks_apart
 from tokenswarm.analysis.verdict.outcome import COMPARABLE
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.sentences import in_a_row
 from tokenswarm.contract.summary.summary_record import Summary
 
 _ENGINES_OWN = frozenset({"version", "block_size", "kv_capacity_tokens", "model_path", "attention_backend"})
@@ -101,10 +102,19 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
 
 
 def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
-    """The exit code is that of the first run that was left out."""
+    """The exit code is that of the first run that was left out, and so is the reason that is told in full: of a series
+    they are mostly the same."""
     code = next((each for each in Exit if each and out and each == out[0].code), Exit.INVALID if out else Exit.USAGE)
-    named = "; ".join(f"{run.run_id} is {run.why}" for run in out)
-    return UserError(code, f"no run {side}is left to compare: {named}")
+    if not out:
+        return UserError(code, f"no run {side}is left to compare")
+    first, others = out[0], out[1:]
+    alike = [run for run in others if run.why.partition(":")[0] == first.why.partition(":")[0]]
+    more = (
+        [f"so {'is' if len(alike) == 1 else 'are'} {in_a_row([run.run_id for run in alike], 'and')}"] if alike else []
+    )
+    more += [f"{run.run_id} is {run.why}" for run in others if run not in alike]
+    told = "; ".join([f"{first.run_id} is {first.why.rstrip('.')}", *more])
+    return UserError(code, f"no run {side}is left to compare: {told}")
 
 
 def split(summaries: Sequence[Summary]) -> Groups:

@@ -245,6 +245,14 @@ def test_nothing_valid_on_a_side_is_said(tmp_path) -> None:
     assert raised.value.code is Exit.ENDED_EARLY
 
 
+def test_a_reason_that_all_runs_share_is_told_once(tmp_path) -> None:
+    bad = [run(tmp_path, f"bad{number}", 100, status="running") for number in range(3)]
+    with pytest.raises(UserError) as raised:
+        compare_runs(a=[run(tmp_path, "good", 100)], b=bad)
+    said = str(raised.value)
+    assert said.endswith("; so are bad1 and bad2") and said.count("ENDED EARLY") == 1, said
+
+
 def test_cold_prompts_on_one_side_are_named(tmp_path) -> None:
     cold, steady = (manifest()["load"] | {"prompts": state} for state in ("cold", "steady"))
     found = compare_runs(

@@ -113,8 +113,8 @@ def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
         [f"so {'is' if len(alike) == 1 else 'are'} {in_a_row([run.run_id for run in alike], 'and')}"] if alike else []
     )
     more += [f"{run.run_id} is {run.why}" for run in others if run not in alike]
-    told = "; ".join([f"{first.run_id} is {first.why.rstrip('.')}", *more])
-    return UserError(code, f"no run {side}is left to compare: {told}")
+    reasons = "; ".join([f"{first.run_id} is {first.why.rstrip('.')}", *more])
+    return UserError(code, f"no run {side}is left to compare: {reasons}")
 
 
 def split(summaries: Sequence[Summary]) -> Groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,10 @@ def test_what_the_report_withholds_for_its_timing_is_withheld_live_too(
             assert name not in block or (block[name] is None) == (key in withheld), name
     line = stats.figures()
     assert (line["ttft_p95_ms"] is None) == ("ttft_ms" in withheld) == bool(line["ttft_why"])
-    why = (report["ttft_ms"]["p50"].why or "").partition(", limit")[0]  # the limit is a share of the median: 1% vague
-    assert not withheld or (line["ttft_why"].startswith(why) and since["total"]["untimed"]["ttft_ms"].startswith(why))
+    for why in (line["ttft_why"], since["total"]["untimed"]["ttft_ms"]) if withheld else ():
+        words, ms = re.fullmatch(r"(its timing may be off by) ([\d.,]+) ms, limit [\d.]+ ms", why).groups()
+        assert words in report["ttft_ms"]["p50"].why
+        assert float(ms.replace(",", "")) == pytest.approx(error_ms, rel=3 * RELATIVE_ERROR)
 
 
 def test_classes_add_up_to_the_total(tmp_path: Path) -> None:

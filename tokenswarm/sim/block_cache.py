@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import deque
 from dataclasses import dataclass, field
 
 from tokenswarm.sim.jobs import TOKEN_BYTES
@@ -11,6 +11,8 @@ _ROOT = 0
 _NOTHING = 1 << 64
 """In place of the hash of a block that holds nothing: no hash is so large."""
 _SPAN_BLOCKS = 32
+_MOST_LISTED = 4
+"""Times all blocks: entries among those that were freed from which the list is swept."""
 _MOST_SPANS = 8192
 """Of 2 KB each, where a block has 16 tokens."""
 
@@ -47,9 +49,16 @@ class BlockCache:
         """Number of the next block that was never used."""
         self._empty: list[int] = []
         """Blocks that were freed and hold nothing: the last one is used first."""
-        self._free: OrderedDict[int, None] = OrderedDict()
-        """Cached blocks that were freed, longest ago first."""
+        self._freed: deque[tuple[int, list[int]]] = deque()
+        """Cached blocks that were freed, longest ago first: when, and which (the last one goes first). What was held
+        since is still here, and is passed over."""
+        self._listed = 0
+        """Blocks in there."""
+        self._free = 0
+        """Of these, the ones that nobody holds."""
+        self._clock = 0
         self._holders = [0] * self._blocks
+        """Of each block; of a cached one that nobody holds, when it was freed, below 0."""
         self._hash_of: list[int] = [_NOTHING] * self._blocks
         self._block_of: dict[int, int] = {}
 
@@ -57,23 +66,24 @@ class BlockCache:
         """See KVCache."""
         lease = BlockLease(sequence)
         if self._enabled:
-            block_of, holders, free = self._block_of, self._holders, self._free
+            block_of, holders, taken = self._block_of, self._holders, 0
             chains, held, most = lease.chains, lease.blocks, (known - 1) // self.block_size
             while (begin := len(held)) < most:
                 self._chain(lease, begin)
                 for block in map(block_of.get, chains[begin:most]):
                     if block is None:
                         break
-                    if holders[block]:
-                        holders[block] += 1
+                    if (count := holders[block]) > 0:
+                        holders[block] = count + 1
                     else:
                         holders[block] = 1
-                        del free[block]
+                        taken += 1
                     held.append(block)
                 else:
                     continue
                 break
             lease.hashed = len(held)
+            self._free -= taken
         lease.cached = lease.room = len(lease.blocks) * self.block_size
         return lease
 
@@ -103,7 +113,7 @@ class BlockCache:
         held = lease.blocks
         lacking = -(-tokens // self.block_size) - len(held)
         if lacking > 0:
-            if lacking > len(self._empty) + len(self._free) + self._blocks - self._fresh:
+            if lacking > len(self._empty) + self._free + self._blocks - self._fresh:
                 return False
             self._take(lacking, held)
         lease.room = len(held) * self.block_size
@@ -111,7 +121,7 @@ class BlockCache:
 
     def _take(self, count: int, held: list[int]) -> None:
         """So many blocks that nobody holds: such as hold nothing, else those that were freed longest ago."""
-        empty, holders, free = self._empty, self._holders, self._free
+        empty, holders = self._empty, self._holders
         while count and empty:
             held.append(empty.pop())
             holders[held[-1]] = 1
@@ -122,11 +132,22 @@ class BlockCache:
             holders[self._fresh : end] = [1] * fresh
             self._fresh = end
         for _ in range(count - fresh):
-            block, _ = free.popitem(last=False)
+            block = self._evicted()
             del self._block_of[self._hash_of[block]]
             self._hash_of[block] = _NOTHING
             holders[block] = 1
             held.append(block)
+
+    def _evicted(self) -> int:
+        """The cached block that was freed longest ago."""
+        while True:
+            at, blocks = self._freed[0]
+            while blocks:
+                self._listed -= 1
+                if self._holders[block := blocks.pop()] == -at:
+                    self._free -= 1
+                    return block
+            self._freed.popleft()
 
     def commit(self, lease: BlockLease, computed: int) -> None:
         """See KVCache. A block whose text another block holds already stays private."""
@@ -144,17 +165,35 @@ class BlockCache:
     def close(self, lease: BlockLease, computed: int) -> None:
         """See KVCache."""
         self.commit(lease, computed)
-        holders, free, hash_of = self._holders, self._free, self._hash_of
+        holders, hash_of = self._holders, self._hash_of
+        self._clock += 1
+        now, freed = -self._clock, []
         for block in reversed(lease.blocks):
-            left = holders[block] = holders[block] - 1
-            if not left:
-                if hash_of[block] == _NOTHING:
-                    self._empty.append(block)
-                else:
-                    free[block] = None
+            if left := holders[block] - 1:
+                holders[block] = left
+            elif hash_of[block] == _NOTHING:
+                holders[block] = 0
+                self._empty.append(block)
+            else:
+                holders[block] = now
+                freed.append(block)
+        if freed:
+            freed.reverse()
+            self._freed.append((self._clock, freed))
+            self._free += len(freed)
+            self._listed += len(freed)
+            if self._listed > _MOST_LISTED * self._blocks:
+                self._sweep()
         lease.blocks = []
         lease.room = 0
 
+    def _sweep(self) -> None:
+        """Forget what was held since it was freed."""
+        holders = self._holders
+        kept = ((at, [block for block in blocks if holders[block] == -at]) for at, blocks in self._freed)
+        self._freed = deque((at, blocks) for at, blocks in kept if blocks)
+        self._listed = self._free
+
     def held(self) -> int:
         """See KVCache."""
-        return (self._fresh - len(self._free) - len(self._empty)) * self.block_size
+        return (self._fresh - self._free - len(self._empty)) * self.block_size

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, t_quantile
-from tokenswarm.analysis.search.race import log_figures
+from tokenswarm.analysis.search.race import FLOOR, log_figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,11 @@ class Effect:
 
 
 def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str, Sequence[float]]) -> list[Effect]:
-    """Every setting with several values against its first one. `settings`: of each candidate, all with the same names.
-    `figures`: of each candidate by round; one that left the race has fewer."""
-    names = [name for name in settings if figures.get(name)]
+    """Every setting with several values against its first one, by the candidates that reached something. `settings`: of
+    each candidate, all with the same names. `figures`: of each candidate by round; one that left the race has fewer."""
+    tried = [name for name in settings if figures.get(name)]
+    nothing = _reached_nothing({name: figures[name] for name in tried})
+    names = [name for name in tried if name not in nothing]
     if len(names) < 2:
         return []
     levels = {key: list(dict.fromkeys(settings[name][key] for name in names)) for key in settings[names[0]]}
@@ -60,7 +63,20 @@ def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str
                     key, value, against, math.exp(fit[place]), math.exp(fit[place] - half), math.exp(fit[place] + half)
                 )
             )
-    return effects
+    return effects + [
+        Effect(key, value, levels[key][0], None, why="with it next to nothing was reached")
+        for key in levels
+        for value in dict.fromkeys(settings[name][key] for name in nothing)
+        if value not in levels[key]
+    ]
+
+
+def _reached_nothing(figures: Mapping[str, Sequence[float]]) -> list[str]:
+    """Candidates with a figure below FLOOR of its round's best: it counts as that, and is no size to multiply by."""
+    best = [max(of_round) for of_round in zip_longest(*figures.values(), fillvalue=0.0)]
+    return [
+        name for name, mine in figures.items() if any(one < FLOOR * most for one, most in zip(mine, best, strict=False))
+    ]
 
 
 def _estimable(design: np.ndarray, place: int) -> bool:

@@ -156,8 +156,8 @@ class Stages:
         side.answers = tune.quality if side.settings or tune.answers.state == "worse" else ""
         self._note_runs(
             side,
-            [Path(run) for each in tune.candidates for run in each.runs]
-            + [Path(run) for runs in tune.fresh_runs.values() for run in runs],
+            [folder / run for each in tune.candidates for run in each.runs]
+            + [folder / run for runs in tune.fresh_runs.values() for run in runs],
         )
         return state.ended or ""
 

@@ -258,9 +258,24 @@ def race_settings(
         sum(len(of.figures) for of in state.rounds),
         sum(map(len, state.fresh.values())),
     )
+    _inside(tune, folder)
     write_tune_files(tune, folder)
     _write_tuned(tune, plan, space, folder)
     return state, tune
+
+
+def _inside(tune: Tune, folder: Path) -> None:
+    """Name its runs as paths in the folder of the race, which may be moved or read from elsewhere."""
+    whole = folder.resolve()
+
+    def named(runs: list[str]) -> list[str]:
+        paths = [Path(run).resolve() for run in runs]
+        return [str(path.relative_to(whole) if path.is_relative_to(whole) else path) for path in paths]
+
+    for each in tune.candidates:
+        each.runs = named(each.runs)
+    tune.fresh_runs = {side: named(runs) for side, runs in tune.fresh_runs.items()}
+    tune.answers.runs = named(tune.answers.runs)
 
 
 def _fresh_ratio(state: TuneState, tune: Tune, console: Console) -> Ratio:

@@ -43,3 +43,10 @@ def test_settings_that_only_change_together_are_not_told_apart_and_say_so() -> N
 def test_as_many_effects_as_candidates_have_no_interval() -> None:
     effects = main_effects({"a": {"s": "1"}, "b": {"s": "2"}}, {"a": [1.0], "b": [2.0]})
     assert effects[0].ratio == pytest.approx(2.0) and effects[0].low is None and effects[0].why
+
+
+def test_settings_with_which_nothing_was_reached_have_no_ratio_and_spoil_no_other() -> None:
+    figures = {name: [0.0 if mine["seqs"] == "1" else worth(mine)] * 2 for name, mine in GRID.items()}
+    effects = {(each.setting, each.value): each for each in main_effects(GRID, figures)}
+    assert effects["seqs", "1"].ratio is None and "nothing" in effects["seqs", "1"].why
+    assert effects["budget", "y"].ratio == pytest.approx(0.8), "by those that reached something"

@@ -38,11 +38,13 @@ def tune_sentences(tune: Tune) -> list[str]:
     """What a race says, in the order in which it matters."""
     if tune.winner is None:
         return [_ENDINGS.get(tune.reason, _ENDINGS["none"])]
-    sentences = [f"{tune.winner} leads. {_ENDINGS.get(tune.reason, '')}".strip()]
-    if tune.ratio.value is None:
-        sentences.append(f"Against the default: {tune.ratio.why}.")
-    else:
+    is_default = tune.winner == tune.default
+    winner = "The default (the scenario's own settings)" if is_default else tune.winner
+    sentences = [f"{winner} leads. {_ENDINGS.get(tune.reason, '')}".strip()]
+    if tune.ratio.value is not None:
         sentences.append(f"On fresh seeds its {tune.objective} is {ratio_words(tune.ratio)} the default's.")
+    elif not is_default:
+        sentences.append(f"Against the default: {tune.ratio.why}.")
     if tune.equal_to_winner:
         sentences.append(f"Not distinguishable from the winner: {', '.join(tune.equal_to_winner)}.")
     spent = tune.time

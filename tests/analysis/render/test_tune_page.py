@@ -13,7 +13,7 @@ from tokenswarm.analysis.tune_files import fill_in, fresh_ratio, write_tune_file
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.json_schemas import tune_schema
-from tokenswarm.contract.tune_record import CandidateRecord, Tune, read_tune
+from tokenswarm.contract.tune_record import CandidateRecord, Ratio, Tune, read_tune
 
 NAMES = ["default", "seqs=<4>", "seqs=8", "seqs=16"]
 
@@ -94,3 +94,12 @@ def test_a_race_that_ended_in_its_first_round_blames_no_candidate() -> None:
     fill_in(tune, Race(NAMES[:2]), {name: {"seqs": name} for name in NAMES[:2]})
     assert [each.state for each in tune.candidates] == ["open", "failed"]
     assert "not compared: the race ended in its first round" in tune_markdown(tune)
+
+
+def test_a_default_that_leads_is_not_held_against_itself() -> None:
+    tune = Tune(
+        winner="default", default="default", reason="within_margin", ratio=Ratio(why="the default itself leads")
+    )
+    words = tune_sentences(tune)
+    assert words[0].startswith("The default (the scenario's own settings) leads.")
+    assert not any("Against the default" in each for each in words)

@@ -65,6 +65,18 @@ def both_clocks() -> tuple[float, int, int]:
     return wall, before_ns, apart_ns
 
 
+SENT_AGAIN = "it was sent again on a new connection, for the server had closed the one that was kept open"
+_STALE_S = 0.2
+"""A server that closes so soon after a request was sent had closed before it came."""
+
+
+def _was_stale(answer: Answer, came: int, sent_ns: int) -> bool:
+    """Whether a request on a connection that was kept open met its end, which other clients do not call a failure
+    either: no byte of an answer, at once, or the 408 with which a server ends an idle connection."""
+    closed = (answer.error == "reset_before_headers" and not came) or answer.http_status == 408
+    return closed and time.monotonic_ns() - sent_ns < _STALE_S * _NS_PER_S
+
+
 def is_own_limit(error: OSError) -> bool:
     """Whether a limit of this machine or process is behind an error, and not the network or the server."""
     if isinstance(error, socket.gaierror):  # a name is looked up through files and sockets too
@@ -167,17 +179,19 @@ class LLMClient:
             len(payload),
             payload,
         )
-        answer = Answer()
+        answer, streamed = Answer(), bool(body.get("stream"))
         connection = self._reusable()
         answer.sent_at, sent_ns, apart_ns = both_clocks()
-        if connection is None:
-            connection = self._connect(answer, sent_ns)
-            if connection is None:
+        if connection is not None:
+            came = self._exchange(connection, request, streamed, answer, sent_ns, sent_ns)
+            if self._cancelled or not _was_stale(answer, came, sent_ns):
                 return answer
-            ready_ns = time.monotonic_ns() - apart_ns
-        else:
-            ready_ns = sent_ns
-        return self._exchange(connection, request, bool(body.get("stream")), answer, sent_ns, ready_ns)
+            answer = Answer(sent_at=answer.sent_at, oddities=(SENT_AGAIN,))
+        connection = self._connect(answer, sent_ns)
+        if connection is None:
+            return answer
+        self._exchange(connection, request, streamed, answer, sent_ns, time.monotonic_ns() - apart_ns)
+        return answer
 
     def cancel_all(self) -> int:
         """End everything in flight as `cancelled`; no further request is sent. Returns how many there were."""
@@ -264,7 +278,8 @@ class LLMClient:
 
     def _exchange(
         self, connection: Connection, request: bytes, streamed: bool, answer: Answer, sent_ns: int, ready_ns: int
-    ) -> Answer:
+    ) -> int:
+        """Fill in the answer; returns how many bytes of it came."""
         connection.begin()
         limits = self.timeouts
         first_check_ns = sent_ns + int(min(limits.first_token_s, limits.gap_s, limits.total_s) * _NS_PER_S)
@@ -280,7 +295,8 @@ class LLMClient:
             except OSError as error:
                 connection.give_up("generator_limit" if is_own_limit(error) else "reset_before_headers", str(error))
             connection.wait()
-            return self._conclude(exchange, answer)
+            self._conclude(exchange, answer)
+            return connection.bytes_in
         except BaseException:
             connection.give_up("cancelled", "")
             raise
@@ -288,7 +304,7 @@ class LLMClient:
             del self._in_flight[exchange]
             self._release(connection)
 
-    def _conclude(self, exchange: _Exchange, answer: Answer) -> Answer:
+    def _conclude(self, exchange: _Exchange, answer: Answer) -> None:
         connection, decoder = exchange.connection, exchange.decoder
         connection.catch_up()
         answer.read_lag_max_ms = connection.lag_ns / _NS_PER_MS if connection.lag_ns >= 0 else None
@@ -305,7 +321,6 @@ class LLMClient:
             connection.reader.keep_alive = False
         if answer.ttft_ms is not None:
             answer.ttft_uncertainty_ms = exchange.uncertainty_ns() / _NS_PER_MS
-        return answer
 
     # ---- timeouts
 

@@ -172,7 +172,7 @@ down: $(VENV)/.installed ## stop engines that were left running: [ENGINE=]
 status: $(VENV)/.installed ## engines that run, and their effective configuration: [ENGINE=]
 	@$(PY) -m tokenswarm engine status $(call option,--engine,ENGINE)
 
-logs: $(VENV)/.installed ## the log of an engine that runs: [ENGINE=]
+logs: $(VENV)/.installed ## the log of a running engine: [ENGINE=]
 	@$(PY) -m tokenswarm engine logs $(call option,--engine,ENGINE)
 
 tiny-model: $(VENV)/.installed ## make the tiny random model that engines serve on a CPU

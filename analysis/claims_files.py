@@ -38,7 +38,7 @@ def ratio_of_runs(a: Sequence[Path], b: Sequence[Path], key: str) -> Figure:
         return Figure(why=result if isinstance(result, str) else result.why)
     known = result.difference
     if not known.repeated:
-        return Figure(known.change, n=1, why="a single run of each says nothing of the next")
+        return Figure(known.change, n=1, why="a single run of each says nothing about the next")
     return Figure(known.change, "", min(len(known.a.runs), len(known.b.runs)), [known.low, known.high])
 
 

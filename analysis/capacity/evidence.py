@@ -76,7 +76,7 @@ def _flaw(
 ) -> tuple[str | None, str]:
     """Why a run is no evidence, or is more than its requests tell; and that in a sentence."""
     if rows["error"].isin(LIMIT_KINDS).any():
-        return REFUSED, "the endpoint refused requests for a limit of its own (429)"
+        return REFUSED, "the endpoint's own rate limit refused requests (429)"
     validity = run.manifest.validity
     if validity is None or validity.verdict not in ("INVALID", "OVERLOADED"):
         return None, ""

@@ -84,7 +84,7 @@ def rows_of(record: OneShot) -> list[ShotRow]:
                 setattr(row, name, geometric(values, _UNITS[name]))
             row.tokens = _mean([shot.completion_tokens for shot in good], "no answer had tokens")
             row.prompt_tokens = _mean([shot.prompt_tokens for shot in good], "the engine does not count them")
-            row.cached_tokens = _mean([shot.cached_tokens for shot in good], "the engine does not tell them")
+            row.cached_tokens = _mean([shot.cached_tokens for shot in good], "the engine does not report them")
             rows.append(row)
     return rows
 

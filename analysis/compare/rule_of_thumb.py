@@ -121,7 +121,7 @@ def agreement(advice: Advice, winner: str | None) -> str:
     if advice.engine is None:
         return "" if winner is None else f"The measurement does decide: {winner}."
     if winner is None:
-        return "The measurement does not bear it out: it found no engine that is better. Trust the measurement."
+        return "The measurement does not confirm it: neither engine was better. Trust the measurement."
     if winner == advice.engine:
         return "The measurement agrees."
     return f"The measurement disagrees: {winner} was better for this workload. Trust the measurement."

@@ -40,9 +40,9 @@ def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, use
     if not readings:
         seen = not host.empty and host["source"].astype("str").str.startswith("gpu ").any()
         return without(
-            "its GPU tells neither energy nor power of its own (one in MIG slices does not)"
+            "its GPU reports neither energy nor power (one in MIG slices does not)"
             if seen
-            else "no GPU of the engine was seen from here"
+            else "none of the engine's GPUs is visible from here"
         )
     chosen, why = _of_the_engine(readings, window, used)
     if why:
@@ -127,7 +127,7 @@ def _of_the_engine(
         )
     for name, table in mine.items():
         if (table["gpu_other_processes"] > 0).any():
-            return {}, f"{name} was shared: processes of others computed on it"
+            return {}, f"{name} was shared: other processes computed on it"
     return mine, ""
 
 
@@ -145,7 +145,7 @@ def _blocks(table: pd.DataFrame, edges: np.ndarray) -> tuple[np.ndarray | None, 
     if by == COUNTER:
         total = known["gpu_energy_j"].to_numpy(dtype=float)
         if (np.diff(total) < 0).any():
-            return None, by, "its energy counter went back (the driver was loaded anew)"
+            return None, by, "its energy counter went back (the driver was reloaded)"
     else:
         watts = known["gpu_power_w"].to_numpy(dtype=float)
         total = np.concatenate([[0.0], np.cumsum(np.diff(at) * (watts[1:] + watts[:-1]) / 2.0)])

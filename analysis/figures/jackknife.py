@@ -22,7 +22,7 @@ def jackknife(
     whole = {name: float(amount.sum()) for name, amount in blocks.items()}
     value = of_sums(whole)
     if value is None:
-        return Estimate(None, n=n, why="nothing that it is made of was measured")
+        return Estimate(None, n=n, why="none of its inputs was measured")
     without = [
         of_sums({name: whole[name] - float(amount[block]) for name, amount in blocks.items()})
         for block in range(RATE_BLOCKS)

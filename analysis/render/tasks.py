@@ -11,7 +11,7 @@ _ROWS = (
         "Completion time, p50",
         "completion_p50_ms",
         "first request to the end of the last answer, tools and sub-agents "
-        "included; unfinished tasks count as longer than was seen of them",
+        "included; unfinished tasks count as longer than observed",
     ),
     ("Completion time, p95", "completion_p95_ms", ""),
     ("Tasks completed", "completed_s", "in the measure window, whenever they began"),

@@ -62,7 +62,7 @@ def _lengths(fidelity: Fidelity, sent: pd.DataFrame, output_recorded: bool) -> N
     fidelity.prompt_error_p50, fidelity.prompt_error_p99 = _percentiles(error, "share", why)
     fidelity.prompt_total_error = _total_error(planned, made, why)
     both = answered[(answered["output_asked"].notna() & answered["completion_tokens"].notna()).to_numpy()]
-    why = "answers are as long as the model likes" if not output_recorded else "the trace does not say how long"
+    why = "the model decides how long answers are" if not output_recorded else "the trace does not say how long"
     planned, made = both["output_asked"].to_numpy(float), both["completion_tokens"].to_numpy(float)
     if not output_recorded:
         planned = made = np.zeros(0)

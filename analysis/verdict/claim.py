@@ -63,9 +63,9 @@ def judge(kind: str, region: Sequence[float | None], evidence: ClaimEvidence) ->
     if evidence.why:
         return UNDECIDED, evidence.why
     if evidence.simulated:
-        return NOT_TESTABLE, "a simulator says nothing of an engine"
+        return NOT_TESTABLE, "a simulator says nothing about an engine"
     if kind == SPEED and evidence.on_cpu:
-        return NOT_TESTABLE, "a CPU says nothing of the speed on a GPU"
+        return NOT_TESTABLE, "a CPU says nothing about the speed on a GPU"
     if evidence.figure.value is not None:
         low, high = evidence.figure.ends
         if low is None and high is None:

@@ -193,12 +193,12 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "generator_failures",
-        "Requests that failed by the load generator",
+        "Requests failed by the load generator",
         "INVALID",
         "",
-        "{value:.0f} requests failed by the load generator's own fault (`generator_limit`: out of open files, ports or "
-        "memory; `client_error`: a bug), so the engine got another load than asked for: raise the limit (ulimit -n), "
-        "or use fewer users.",
+        "{value:.0f} requests failed because of the load generator (`generator_limit`: out of open files, ports or "
+        "memory; `client_error`: a bug), so the engine did not get the load that was asked for: raise the limit "
+        "(ulimit -n), or use fewer users.",
         lambda f: Finding(f.generator_failures, 0, f.generator_failures > 0),
     ),
     Rule(
@@ -215,7 +215,7 @@ RULES: tuple[Rule, ...] = (
         "Load generator stood still",
         "INVALID",
         "share",
-        "The load generator stood still for {value:.1%} of the measured time (limit {limit:.0%}): nothing was sent and "
+        "The load generator stalled for {value:.1%} of the measured time (limit {limit:.0%}): nothing was sent and "
         "nothing stamped meanwhile. Something took its CPU, or it was suspended: run on a quieter machine.",
         lambda f: _over(f.stalled_share, STALLED_LIMIT),
     ),
@@ -258,8 +258,8 @@ RULES: tuple[Rule, ...] = (
         "Files of the run are there",
         "INCOMPLETE",
         "",
-        "{detail} missing or damaged, so not everything is known of this run: neither its figures nor how it ended "
-        "can be vouched for.",
+        "{detail} missing or damaged, so not everything is known of this run: neither its figures nor its ending can "
+        "be trusted.",
         _files,
     ),
     Rule(
@@ -344,10 +344,10 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "endpoint_limits",
-        "Refused by a limit of the endpoint",
+        "Refused by the endpoint's rate limit",
         NOTE,
         "share",
-        "{value:.1%} of the requests were refused by a limit of the endpoint ({detail}): what the run met is that "
+        "{value:.1%} of the requests were refused by the endpoint's rate limit ({detail}): what the run met is that "
         "limit, which is not the engine's capacity. Ask for less, or have the limit raised.",
         lambda f: None if f.limited_share is None else Finding(f.limited_share, 0, f.limited_share > 0, f.limits),
     ),

@@ -278,7 +278,7 @@ def message(**fields: Any) -> dict[str, Any]:
 def test_cached_shares_of_a_shared_document() -> None:
     seen = checks.shared_document(subject(answers=[answer(0), answer(810), answer(819)]))
     assert seen.figure.ends == pytest.approx((0.9, 0.91))
-    assert "does not tell" in checks.shared_document(subject(answers=[answer(None)] * 3)).why
+    assert "does not report" in checks.shared_document(subject(answers=[answer(None)] * 3)).why
 
 
 def test_whole_blocks_and_parts_of_blocks() -> None:

@@ -130,7 +130,9 @@ def test_a_number_that_is_none_fails_no_answer(event: bytes) -> None:
     )
     assert (text_of(decoder.content)[-2:], decoder.error, decoder.done) == ("lo", None, True)
     assert decoder.usage is None or decoder.usage.completion_tokens is None
-    assert all(odd in ("its JSON has a number that is none", "usage.completion_tokens is null") for odd in decoder.odd)
+    assert all(
+        odd in ("its JSON has a number that is not finite", "usage.completion_tokens is null") for odd in decoder.odd
+    )
 
 
 def test_no_text_of_the_server_gets_into_what_is_noted() -> None:

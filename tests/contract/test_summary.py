@@ -148,5 +148,5 @@ def test_what_is_not_finite_is_never_written(bad: float) -> None:
             cost=Cost(gpu_hour_usd=bad),
         )
     )
-    assert out["rates"]["r"] == {"value": None, "unit": "tok/s", "n": 3, "why": "it came out as no finite number"}
+    assert out["rates"]["r"] == {"value": None, "unit": "tok/s", "n": 3, "why": "the result was not a finite number"}
     assert out["rates"]["s"]["ci95"] == [None, 2.0] and out["cost"]["gpu_hour_usd"] is None

@@ -168,7 +168,7 @@ def test_patch_changes_each_fitting_line_and_refuses_a_file_that_it_does_not_fit
     file.write_text('@torch.library.register_fake("torchvision::nms")\ndef f(): ...\nx = 1\n')
     installer.patch_file(file, patch.pattern, patch.replacement)
     assert file.read_text() == '# @torch.library.register_fake("torchvision::nms")\ndef f(): ...\nx = 1\n'
-    with pytest.raises(UserError, match="is not as the engine's description expects"):
+    with pytest.raises(UserError, match="does not match the engine's description"):
         installer.patch_file(file, patch.pattern, patch.replacement)
 
 

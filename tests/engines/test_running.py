@@ -60,7 +60,7 @@ def test_an_engine_that_was_left_running_is_found_taken_over_and_stopped(kept, r
     [told] = json.loads(capsys.readouterr().out)
     assert (told["engine"], told["state"], told["url"]) == ("sim", "ready", kept.base_url)
     assert main(["engine", "up", "--engine", "sim"]) == Exit.ENGINE
-    assert "runs already" in capsys.readouterr().err
+    assert "already running" in capsys.readouterr().err
     assert main(["engine", "down", "--engine", "sim"]) == 0
     assert not pids(kept)
     assert running.find("sim", in_containers=False) == []

@@ -28,7 +28,7 @@ BUILD = [Requirement(line) for line in PYPROJECT["dependency-groups"]["build"]]
 OF_ENGINES = {"tiny_model.py", "tiny_gguf.py", "sgl_kernel", "llama_server", "parsers"}
 """Files and folders that the Python of an engine's own environment runs."""
 OURS = {"tokenswarm", "tests", "bench", "docs"}
-STDLIB = sys.stdlib_module_names
+STDLIB = sys.stdlib_module_names | {"_typeshed"}  # which only a type checker has
 LOADED_BY_NAME = {"nvidia-ml-py"}
 BROUGHT_BY = packages_distributions()
 """Module -> distributions: read once, since it opens every installed distribution."""

@@ -135,7 +135,7 @@ def test_the_load_finds_nothing_of_the_check_in_a_cache() -> None:
     [
         ((404, "no route"), "gives no list of models (/v1/models answers 404)"),
         ((200, {"data": None}), "gives no list of models (/v1/models lists none)"),
-        ((200, {"error": "x"}), "gives no list of models (/v1/models is no list of models)"),
+        ((200, {"error": "x"}), "gives no list of models (/v1/models is not a list of models)"),
         ((200, "[" * 100_000), "gives no list of models"),
         ((401, {}), "gives no list of models (/v1/models answers 401)"),
         ((200, {"data": [{"id": "openai/*"}]}), "does not list the model"),

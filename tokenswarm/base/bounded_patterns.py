@@ -48,7 +48,7 @@ class BoundedPattern:
             except TimeoutError:
                 self._slow = True
         shown = self._compiled.pattern[:_SHOWN_CHARS]
-        raise TooSlow(f"the pattern '{shown}' takes too long on some answers, and is not tried on any from there on")
+        raise TooSlow(f"the pattern '{shown}' takes too long on some answers, so it is not tried on the rest")
 
 
 @lru_cache(maxsize=_PATTERNS)

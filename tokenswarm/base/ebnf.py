@@ -57,10 +57,10 @@ class Grammar:
                 raise NoGrammar(f'{line.strip()[:60]!r} is not a rule such as: name ::= "text"')
             self._rules[rule[1]] = _Reader(rule[2]).read()
         if "root" not in self._rules:
-            raise NoGrammar("it has no rule of the name root")
+            raise NoGrammar("it has no rule named root")
         for name in _named(self._rules):
             if name not in self._rules:
-                raise NoGrammar(f"it has no rule of the name {name}")
+                raise NoGrammar(f"it has no rule named {name}")
 
     def fits(self, text: str) -> bool:
         """Whether the whole text can be made by the grammar. Raises TooSlow where that takes too many steps."""
@@ -163,7 +163,7 @@ class _Reader:
         """The whole of it."""
         node = self._choice()
         if self._place < len(self._tokens):
-            raise NoGrammar("a bracket is closed that was not opened")
+            raise NoGrammar("a closing bracket has no opening one")
         return node
 
     def _sign(self, *signs: str) -> str:

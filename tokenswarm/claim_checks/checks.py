@@ -145,7 +145,7 @@ def whole_blocks(subject: Subject) -> ClaimEvidence:
     for cut in (0.5, 0.7, 0.9):
         cached = _cached(subject.stream(f"{first[: int(len(first) * cut)]} but here all is different"))
         if cached is None:
-            return ClaimEvidence(why="the engine does not tell cached tokens")
+            return ClaimEvidence(why="the engine does not report cached tokens")
         counts.append(cached)
     if not any(counts):
         return ClaimEvidence(why="nothing was cached at all")
@@ -155,7 +155,7 @@ def whole_blocks(subject: Subject) -> ClaimEvidence:
 
 def _no_counts(answers: Sequence[Answer]) -> str:
     failed = next((answer for answer in answers if not answer.ok), None)
-    return f"a request failed ({failed.error})" if failed else "the engine does not tell cached tokens"
+    return f"a request failed ({failed.error})" if failed else "the engine does not report cached tokens"
 
 
 @check("sdk_by_base_url")

@@ -262,7 +262,7 @@ class _Lenient:
         if b"\\ud" in payload.lower() and _has_half(document):
             self.odd["its text has half a character"] = None
         if len(self.odd) == known:
-            self.odd["its JSON has a number that is none"] = None
+            self.odd["its JSON has a number that is not finite"] = None
         return document
 
     def event(self) -> Event:

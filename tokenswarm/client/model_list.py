@@ -8,7 +8,7 @@ _NAME_CHARS = 200
 
 def model_names(content: object) -> list[str] | None:
     """The names in decoded JSON: `{"data": [{"id": ...}]}` as OpenAI has it, a bare list, names without a table
-    around them, or null for none. None where it is no list of models; names that are no names are left out."""
+    around them, or null for none. None where it is not a list of models; names that are no names are left out."""
     entries = content.get("data", content.get("models")) if isinstance(content, dict) else content
     if entries is None and isinstance(content, dict) and ("data" in content or "models" in content):
         return []

@@ -38,7 +38,7 @@ def _plain_text(inside: bytes) -> str:
 
 def gave_up(finish_reason: str) -> str:
     """The sentence for a finish_reason of FAILED_FINISH."""
-    return f"the engine gave the request up: finish_reason {finish_reason}"
+    return f"the engine aborted the request: finish_reason {finish_reason}"
 
 
 class StreamDecoder:

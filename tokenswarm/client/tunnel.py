@@ -39,4 +39,4 @@ def open_tunnel(
         head += byte
     words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     if len(words) < 2 or not words[1].startswith("2"):
-        raise OSError(f"the proxy {proxy.url} does not let us through: {' '.join(words[1:])[:_SHOWN_CHARS]}")
+        raise OSError(f"the proxy {proxy.url} refused the connection: {' '.join(words[1:])[:_SHOWN_CHARS]}")

@@ -75,7 +75,7 @@ def add(commands: Commands) -> None:
         "--max-usd",
         type=dollars,
         metavar="USD",
-        help="begin no further run once the tokens cost so much (needs prices: docs/endpoints.md)",
+        help="start no further run once tokens have cost this much (needs prices: docs/endpoints.md)",
     )
     search.add_argument(
         "--at-least", type=above_zero, metavar="N", help="the exit code says whether it can serve this load"
@@ -91,7 +91,7 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="print the plan with an estimate of time, requests and money; run nothing",
     )
-    search.add_argument("--resume", type=Path, metavar="DIR", help="go on with the search of this folder")
+    search.add_argument("--resume", type=Path, metavar="DIR", help="resume the search in this folder")
     search.add_argument("--json", action="store_true", help="print capacity.json; progress goes to standard error")
     parser.set_defaults(run=_capacity)
 

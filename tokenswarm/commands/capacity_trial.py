@@ -29,7 +29,7 @@ _SEEDS = 100
 _NOT_KNOWN = {
     "levels": "no load was found between one that passes and one that fails",
     LIMITED: "the load generator was the limit",
-    REFUSED: "the endpoint refused requests for a limit of its own (429)",
+    REFUSED: "the endpoint's own rate limit refused requests (429)",
 }
 
 

@@ -37,13 +37,15 @@ def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "claims",
-        help="what blog posts and benchmarks say of engines, tested on this machine",
+        help="what blog posts and benchmarks say about engines, tested on this machine",
         description="Runs what this machine can of claims/*.toml and writes claims.html, claims.md and claims.json: "
         "supported, contradicted, undecided, or not testable here and what is missing.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EPILOG,
     )
-    parser.add_argument("--engines", metavar="A,B", help=f"default: {','.join(_ENGINES)}, as far as they are here")
+    parser.add_argument(
+        "--engines", metavar="A,B", help=f"default: {','.join(_ENGINES)}, those that are available here"
+    )
     parser.add_argument("--only", metavar="NAME,NAME", help="these claims alone")
     parser.add_argument("--list", action="store_true", dest="listing", help="list the claims, and run nothing")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and for how long")
@@ -52,20 +54,20 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="ENGINE=URL",
-        help="a server of that engine that runs already; may be repeated",
+        help="a running server of that engine; may be repeated",
     )
-    parser.add_argument("--gpu", default="", metavar="NAME", help="what GPU the servers of --host have, such as H100")
+    parser.add_argument("--gpu", default="", metavar="NAME", help="GPU of the --host servers, such as H100")
     parser.add_argument("--gpus", type=at_least_one, default=1, metavar="N", help="and how many (default 1)")
-    parser.add_argument("--any-gpu", action="store_true", help="another kind of GPU than a claim names will do")
+    parser.add_argument("--any-gpu", action="store_true", help="accept any kind of GPU, not only the one a claim names")
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="run claims about speed without their hardware too: for figures, never for a verdict",
+        help="also run claims about speed without their hardware: gives figures, never a verdict",
     )
     parser.add_argument("--model", help="model of all engines (default: that of the claim; on a CPU the tiny one)")
     parser.add_argument("--data", metavar="FILE", help="file of prompts (ShareGPT), for claims that need one")
-    parser.add_argument("--runtime", choices=("local", "docker"), help="what engines that are started here run in")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines that are started here")
+    parser.add_argument("--runtime", choices=("local", "docker"), help="runtime of engines started here")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines started here")
     parser.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="scenario values of all runs")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
     parser.add_argument("--json", action="store_true", help="print claims.json; progress goes to standard error")

@@ -75,7 +75,7 @@ def add(commands: Commands) -> None:
         type=margin,
         default=None,
         metavar="SHARE",
-        help="what a run differs by from its repeat (standard deviation), where a side has a "
+        help="how much a run differs from its repeat (standard deviation), where a side has a "
         "single run; `tokenswarm qualify` measures it",
     )
     parser.add_argument("--any-clocks", action="store_true", help="compare runs with different GPU clocks too")
@@ -100,12 +100,12 @@ def add(commands: Commands) -> None:
         type=at_least_one,
         default=None,
         metavar="N",
-        help="most pairs of runs (default 5; with --budget as many as fit); fewer where all is settled",
+        help="most pairs of runs (default 5; with --budget as many as fit); fewer if the result is clear earlier",
     )
-    run.add_argument("--all-pairs", action="store_true", help="make all of them, and look at the end alone")
+    run.add_argument("--all-pairs", action="store_true", help="run all of them, and judge only at the end")
     run.add_argument("--budget", type=seconds, metavar="T", help="longest time for the whole series, such as 2h")
     for side in "ab":
-        run.add_argument(f"--{side}-host", metavar="URL", help=f"server of side {side.upper()} that runs already")
+        run.add_argument(f"--{side}-host", metavar="URL", help=f"running server of side {side.upper()}")
         run.add_argument(f"--{side}-model", metavar="M", help=f"model of side {side.upper()}")
         run.add_argument(f"--{side}-set", default="", metavar='"K=V ..."', help=f"settings of side {side.upper()} only")
     run.add_argument("--model", help="model of both sides")

@@ -64,7 +64,7 @@ def add(commands: Commands) -> None:
         help="run simulated engines as servers under real load, not in virtual time",
     )
     group.add_argument("--dry-run", action="store_true", help="print the stages and how long they take; run nothing")
-    group.add_argument("--resume", type=Path, metavar="DIR", help="go on with a decision that was interrupted")
+    group.add_argument("--resume", type=Path, metavar="DIR", help="resume an interrupted decision")
     group.add_argument("--json", action="store_true", help="print decision.json; progress goes to standard error")
     parser.set_defaults(run=_decide)
 

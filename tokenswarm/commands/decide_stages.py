@@ -146,7 +146,7 @@ class Stages:
         )
         space = self._that_fits(side, space, stage)
         if len(space.candidates) < 2:
-            side.candidate, side.because = DEFAULT, "the budget holds no race of settings"
+            side.candidate, side.because = DEFAULT, "the budget is too short for a race of settings"
             return NO_RACE
         state, tune = race_settings(self._base(side, stage), space, question, self._console, folder)
         side.candidate, side.because = chosen_settings(tune)

@@ -36,11 +36,11 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "engine",
         help="inference engines: their flags; install, up, down, status, logs",
-        description="What an engine would be started with for a scenario, and the life of an "
-        "engine that outlives a run.",
+        description="Shows how an engine would be started for a scenario, and manages engines that keep running "
+        "between runs.",
     )
     verbs = parser.add_subparsers(required=True, metavar="VERB")
-    verb = verbs.add_parser("list", help="the engines that are described")
+    verb = verbs.add_parser("list", help="the known engines")
     verb.add_argument("--json", action="store_true")
     verb.set_defaults(run=_list)
     verb = verbs.add_parser("flags", help="print the exact command that starts an engine for a scenario")
@@ -59,24 +59,24 @@ def add(commands: Commands) -> None:
     verb.set_defaults(run=_up)
     for name, title, run in (
         ("down", "stop engines that were left running", _down),
-        ("status", "engines that run, and what they are configured to", _status),
+        ("status", "running engines and their configuration", _status),
     ):
         verb = verbs.add_parser(name, help=title)
         verb.add_argument("--engine", metavar="NAME", help="default: all")
         verb.add_argument("--json", action="store_true")
         verb.set_defaults(run=run)
-    verb = verbs.add_parser("logs", help="the log of an engine that runs")
+    verb = verbs.add_parser("logs", help="the log of a running engine")
     verb.add_argument("--engine", metavar="NAME", help="default: the one that runs")
     verb.add_argument("--lines", type=int, default=50, metavar="N")
-    verb.add_argument("--follow", action="store_true", help="go on until it ends or Ctrl-C")
+    verb.add_argument("--follow", action="store_true", help="follow it until it ends or Ctrl-C")
     verb.set_defaults(run=_logs)
     verb = verbs.add_parser(
         "install",
         help="make an engine's environment, for use without Docker",
         description="Makes the virtual environment of an engine for a device from pinned packages, "
-        "and on a CPU the tiny random model. Does nothing where it is there already.",
+        "and on a CPU the tiny random model. Does nothing if it already exists.",
     )
-    verb.add_argument("--engine", required=True, metavar="NAME", help="an engine that has a description, such as vllm")
+    verb.add_argument("--engine", required=True, metavar="NAME", help="a known engine, such as vllm")
     verb.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="what it will run on (default cpu)")
     verb.add_argument("--root", type=Path, metavar="DIR", help="folder for engines (default $TOKENSWARM_ENGINES)")
     verb.set_defaults(run=_install)
@@ -259,7 +259,7 @@ def _up(options: argparse.Namespace, argv: list[str]) -> Exit:
     if there:
         raise UserError(
             Exit.ENGINE,
-            f"{description.title} runs already at {there[0].base_url} with the model "
+            f"{description.title} is already running at {there[0].base_url} with the model "
             f"{there[0].model}; stop it with: make down ENGINE={options.engine}",
         )
     settings, explicit = _settings(options)

@@ -32,7 +32,7 @@ def write_scenario(path: Path, traffic: Traffic, source: str) -> tuple[list[str]
     from tokenswarm.analysis.traffic.profile import profile
 
     if path.exists():
-        raise UserError(Exit.RESULTS, f"{path} is there already: name another file, or remove it")
+        raise UserError(Exit.RESULTS, f"{path} already exists: name another file, or remove it")
     try:
         fitted = fit(traffic)
     except ValueError as error:

@@ -77,14 +77,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--runtime",
         choices=("local", "docker"),
-        help="how an engine that is started here is run (default: docker where it can hand out a GPU, else local)",
+        help="how an engine started here is run (default: docker if it can provide a GPU, else local)",
     )
     what.add_argument(
         "--keep",
         action="store_true",
         help="leave the engine running afterwards; the next load takes it over (see `engine`)",
     )
-    what.add_argument("--device", choices=("cpu", "cuda"), help="device of an engine that is started here")
+    what.add_argument("--device", choices=("cpu", "cuda"), help="device of an engine started here")
     how = parser.add_argument_group("how much (defaults come from the scenario)")
     how.add_argument("--users", type=int, metavar="N", help="concurrent users, closed loop (load.users)")
     how.add_argument("--spawn-rate", type=float, metavar="R", help="users started per second (load.spawn_rate)")

@@ -49,14 +49,14 @@ def add(commands: Commands) -> None:
         help="a text before the prompt: asked fresh, cached, cached again, and without it",
     )
     parser.add_argument("--engines", metavar="A,B", help="one or two of vllm, sglang, sim, ... or external with a host")
-    parser.add_argument("--host", metavar="URL", help="a server that runs already; that of A, as --a-host")
+    parser.add_argument("--host", metavar="URL", help="a running server; that of A, like --a-host")
     for side in "ab":
-        parser.add_argument(f"--{side}-host", metavar="URL", help=f"server of engine {side.upper()} that runs already")
+        parser.add_argument(f"--{side}-host", metavar="URL", help=f"running server of engine {side.upper()}")
         parser.add_argument(f"--{side}-model", metavar="M", help=f"model of engine {side.upper()}")
         parser.add_argument(f"--{side}-set", default="", metavar='"K=V ..."', help=f"settings of {side.upper()} only")
     parser.add_argument("--model", help="model of all engines")
-    parser.add_argument("--runtime", choices=("local", "docker"), help="what engines that are started here run in")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines that are started here")
+    parser.add_argument("--runtime", choices=("local", "docker"), help="runtime of engines started here")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="device of engines started here")
     parser.add_argument("--scenario", default="chat", metavar="NAME", help="for engine settings, timeouts (chat)")
     parser.add_argument("--set", default="", dest="settings", metavar='"K=V ..."', help="values of all engines")
     parser.add_argument(

@@ -55,8 +55,10 @@ def add(commands: Commands) -> None:
         metavar="FOLDER",
         help="the results folder (default: results)",
     )
-    prune.add_argument("--older-than", type=_age, metavar="AGE", help="what began before that: 30d, 12h")
-    prune.add_argument("--most", type=_bytes, metavar="SIZE", help="the oldest, until all take no more: 20G, 500M")
+    prune.add_argument("--older-than", type=_age, metavar="AGE", help="results older than this: 30d, 12h")
+    prune.add_argument(
+        "--most", type=_bytes, metavar="SIZE", help="the oldest, until the rest take at most this: 20G, 500M"
+    )
     prune.add_argument("--labelled", action="store_true", help="also runs with a label, which are kept otherwise")
     prune.add_argument("--dry-run", action="store_true", help="only say which would go")
     prune.set_defaults(run=_prune)
@@ -138,7 +140,7 @@ def _prune(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     _is_folder(options.results)
     if options.older_than is None and options.most is None:
-        raise UserError(Exit.USAGE, "say what may go: --older-than 30d, --most 20G, or both")
+        raise UserError(Exit.USAGE, "say what to remove: --older-than 30d, --most 20G, or both")
     top = [entry for entry in read_library(options.results) if "/" not in entry.name]
     sized = [(entry, size_of(entry.folder)) for entry in top]
     rules = PruningRules(options.older_than, options.most, not options.labelled)

@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "soak",
-        help="an unattended run of hours, for CI: abort rules, figures at any moment, ends well on SIGTERM",
+        help="an unattended run of hours, for CI: abort rules, figures at any time, a clean end on SIGTERM",
         description="Plays a scenario for hours. Takes every option of `load`, and these:",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=_EPILOG,

@@ -85,7 +85,7 @@ def add(commands: Commands) -> None:
         f"number format; 0: none ({TASKS})",
     )
     race.add_argument("--dry-run", action="store_true", help="print candidates and how long it takes; run nothing")
-    race.add_argument("--resume", type=Path, metavar="DIR", help="go on with a race that was interrupted")
+    race.add_argument("--resume", type=Path, metavar="DIR", help="resume an interrupted race")
     race.add_argument("--json", action="store_true", help="print tune.json; progress goes to standard error")
     parser.set_defaults(run=_tune)
 

@@ -32,7 +32,7 @@ ENDINGS = {
     "levels": "as many loads were tried as is sensible",
     "below_least": "not even the least load passes",
     "limited": "the load generator was the limit",
-    "refused": "the endpoint refused requests for a limit of its own (429)",
+    "refused": "the endpoint's own rate limit refused requests (429)",
     "budget": "the budget was spent",
     "interrupted": "it was interrupted; --resume continues",
     "going on": "the search goes on",
@@ -158,7 +158,7 @@ def _wrong(record: Capacity) -> str | None:
     questions: list[Capacity | CapacityTier] = [record, *record.tiers]
     for each in questions:
         if not 0.0 < each.target < 1.0 or not all(limit > 0.0 for limit in each.slo.values()):
-            return "a limit or target of its requests is none"
+            return "a limit or target of its requests is invalid"
     for number, run in enumerate(record.runs, start=1):
         least = min(run.measured, run.requests, run.usd, run.wall_s, run.measured_s)
         if not run.load > 0.0 or least < 0 or (run.measured and not run.measured_s):

@@ -151,7 +151,7 @@ def _wrong(decision: Decision) -> str | None:
         if stage.state not in (PENDING, DONE, STOPPED, FAILED, SKIPPED):
             return f"a stage is {stage.state!r}"
         if any(time is not None and time < 0.0 for time in (stage.allowed_s, stage.begun_with_s, stage.spent_s)):
-            return "a stage took less than no time"
+            return "a stage has a negative duration"
     return None
 
 

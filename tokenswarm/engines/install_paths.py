@@ -58,7 +58,7 @@ def places(description: EngineSpec, device: Device, root: Path | None = None) ->
         return EnginePaths(Path(sys.executable), Path(sys.executable).parent)
     venv = venv_folder(description.name, device, root)
     if device not in description.install:
-        raise UserError(Exit.ENGINE, f"{description.title} is not described as installable for device {device}.")
+        raise UserError(Exit.ENGINE, f"{description.title} cannot be installed for device {device}.")
     if not (venv / STAMP).is_file():
         others = " or ".join(f"DEVICE={other}" for other in description.install if other != device)
         raise UserError(

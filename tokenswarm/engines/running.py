@@ -124,7 +124,7 @@ def find_matching(
     if wrong:
         raise UserError(
             Exit.ENGINE,
-            f"{description.title} runs already at {engine.base_url}, but not as wanted: "
+            f"{description.title} is already running at {engine.base_url}, but not as wanted: "
             f"{'; '.join(wrong)}. Stop it (make down ENGINE={description.name}), or load it "
             f"as it is with HOST={engine.base_url}",
         )

@@ -114,7 +114,7 @@ class MasterRole(Coordinator):
 
     def _closed(self) -> str | None:
         if not self._ended:
-            return "a run is on, and it joins the next one"
+            return "a run is in progress; it joins the next one"
         planned = self.plan.workers if self.plan is not None and self.plan.controlled else None
         return (
             f"there are {planned} workers, as many as were asked for"
@@ -235,7 +235,7 @@ class MasterRole(Coordinator):
     def _rows(self, msg: Message, **_: object) -> None:
         data = msg.data
         if msg.node_id not in self._workers or not _are_rows(data):
-            _log.warning("rows that are of no worker of this run, or of no table, were passed over")
+            _log.warning("rows from no worker of this run, or for no table, were ignored")
             return
         try:
             present(self.sink).write(data["table"], data["lines"], data["count"])

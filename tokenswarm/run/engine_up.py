@@ -28,7 +28,7 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
         in_containers=plan.engine.runtime == "docker",
     )
     if there is not None:
-        console.print(f"taking over {there.title} at {there.base_url}, which runs already", highlight=False)
+        console.print(f"taking over {there.title} at {there.base_url}, which is already running", highlight=False)
         return there
     return _started(plan.engine, folder, console)
 

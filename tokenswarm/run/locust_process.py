@@ -188,7 +188,7 @@ class LocustProcesses:
         if self._given_up:
             return UserError(
                 Exit.LOAD_GENERATOR,
-                f"the load generator had not ended {self._stop_s:g} s after it was asked to, and was made to; the rows "
+                f"the load generator had not ended {self._stop_s:g} s after it was asked to, and was killed; the rows "
                 "that it wrote are kept.",
             )
         with contextlib.suppress(subprocess.TimeoutExpired):  # it has closed its socket, so it is about to leave

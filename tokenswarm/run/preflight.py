@@ -127,7 +127,7 @@ def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
         if names
         else f"{endpoint.shown(MODELS)} lists none"
         if names is not None
-        else f"{endpoint.shown(MODELS)} is no list of models"
+        else f"{endpoint.shown(MODELS)} is not a list of models"
     )
     return ModelList(names, why, reply.status)
 
@@ -151,7 +151,7 @@ def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
     """What a reader of the run should know of the endpoint."""
     notes = []
     if listed.names is None or not listed.names:
-        notes.append(f"The endpoint gives no list of models ({listed.why}): {load.model} was taken as it was given.")
+        notes.append(f"The endpoint does not list its models ({listed.why}): {load.model} was taken as given.")
     elif load.model not in listed.names:
         notes.append(f"The endpoint does not list the model {load.model}, but answers for it.")
     if not answer.text and not answer.reasoning:
@@ -208,7 +208,7 @@ def _refusal(load: LoadToCheck, endpoint: Endpoint, listed: ModelList, answer: A
     )
 
 
-_HTTP = "what answers does not speak HTTP/1.1 as it should, "
+_HTTP = "the server does not speak proper HTTP/1.1, "
 
 
 def _wants_key(endpoint: Endpoint, api_key: str | None, in_its_words: str) -> UserError:
@@ -217,7 +217,7 @@ def _wants_key(endpoint: Endpoint, api_key: str | None, in_its_words: str) -> Us
     elif api_key:
         hint = "the key in API_KEY was refused"
         in_its_words += (
-            '; where the key belongs in a header of its own: SET="endpoint.bearer=false '
+            '; if the key belongs in a header of its own: SET="endpoint.bearer=false '
             'endpoint.headers.api-key=env:API_KEY"'
         )
     else:
@@ -229,7 +229,7 @@ def _path_hint(load: LoadToCheck, endpoint: Endpoint) -> str:
     """What else may be wrong with a path that is not there."""
     if not endpoint.prefix.endswith("/v1") and not load.scenario.endpoint.preset:
         return (
-            " (a path in HOST is taken as it stands: is a /v1 missing at its end? Others: ENDPOINT=azure and the "
+            " (the path in HOST is used as it stands: is /v1 missing at its end? Others: ENDPOINT=azure and the "
             'like, or SET="endpoint.chat_path=/...")'
         )
     return ' (another one: SET="endpoint.chat_path=/...")'

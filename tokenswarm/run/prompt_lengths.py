@@ -135,7 +135,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
                 break
             tokens = answer.usage.prompt_tokens or tokenized(load, text)
             if not tokens:
-                return None, "the engine does not tell how many tokens a prompt has"
+                return None, "the engine does not report how many tokens a prompt has"
             counted.append(TextLength(len(text), pieces_in(text), tokens))
         else:
             numbers = ", ".join(f"{each.tokens} for {each.chars}" for each in counted)
@@ -182,7 +182,7 @@ def _with_fit(plan: RunPlan, load: LoadToCheck, ask: Ask) -> tuple[RunPlan, Toke
         ()
         if fitted
         else (
-            f"Lengths in tokens are taken at {USUAL_CHARS_PER_TOKEN:g} characters a token, for they "
+            f"Lengths in tokens assume {USUAL_CHARS_PER_TOKEN:g} characters per token, because they "
             f"could not be measured: {why}.",
         )
     )

@@ -205,7 +205,7 @@ def _check_load(scenario: Scenario, overrides: Mapping[str, str]) -> None:
             Exit.USAGE,
             f"{' and '.join(ignored)} cannot be set with a rate of {scenario.load.rate:g} "
             "requests/s (load.rate): users wait for answers, a rate does not. Give USERS or "
-            "RATE, not both; what an open loop has at most in flight is load.max_in_flight",
+            "RATE, not both; load.max_in_flight limits how many an open loop has in flight",
         )
 
 

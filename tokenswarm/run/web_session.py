@@ -49,7 +49,7 @@ def run_ui(
     if reached_at not in _LOOPBACK and not os.environ.get(PASSWORD_VARIABLE):
         raise UserError(
             Exit.USAGE,
-            f"{option} {reached_at} lets others on the network in: set a password for them in "
+            f"{option} {reached_at} can be reached from the network: set a password for it in "
             f"the environment variable {PASSWORD_VARIABLE}, or keep to 127.0.0.1",
         )
     _check_port(web_host, web_port)

@@ -70,7 +70,7 @@ def decide(decision: Decision, tools: DecideTools, console: Console) -> Decision
                 if stage.state in (DONE, SKIPPED, FAILED):
                     continue
                 if not _possible(decision, stage):
-                    stage.state, stage.ended = SKIPPED, "an engine of it could not be measured"
+                    stage.state, stage.ended = SKIPPED, "one of its engines could not be measured"
                     continue
                 _stage(decision, place, tools, log, console)
                 if stage.ended == INTERRUPTED:

@@ -179,7 +179,7 @@ def _constraint(
 
 
 def _wanted(data: Mapping[str, object]) -> tuple[Mapping[str, object] | None, TextForm | None]:
-    """The form of the answer that is asked for, in any of the fields of the engines that are described: as a
+    """The form of the answer that is asked for, in any of the fields of the known engines: as a
     response_format of the OpenAI API, or as a form of text."""
     if _FORMS.isdisjoint(data):
         return None, None

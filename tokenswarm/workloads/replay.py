@@ -129,15 +129,17 @@ class ReplayWorkload(Workload):
                     f"counts {prompt_tokens[0]:,} tokens of a prompt of {count:,} token ids: ids in "
                     "replay.token_ids mean something special to it, or it adds some"
                 )
-            return {}, None if prompt_tokens[0] else "The engine does not say how long a prompt of token ids is to it."
+            return {}, None if prompt_tokens[
+                0
+            ] else "The engine does not report how many tokens a prompt of token ids has."
         *few, many = prompt_tokens
         known = [count for count in few if count is not None]
         prefix = len(cache_buster_prefix(self.salt, "probe"))
         short, long = (round(size * self.chars_per_token) - prefix for size in self._probe_sizes())
         if len(known) < len(few) or many is None or many <= known[0]:
             return {}, (
-                f"The engine does not count prompt tokens: made text is taken to have {self.chars_per_token:g} "
-                "characters a token."
+                f"The engine does not count prompt tokens: generated text is assumed to have {self.chars_per_token:g} "
+                "characters per token."
             )
         chars_per_token = (long - short) / (many - known[0])
         around = sum(known) / len(known) - short / chars_per_token - prefix / chars_per_token

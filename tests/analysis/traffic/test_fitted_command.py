@@ -64,4 +64,4 @@ def test_a_file_that_is_there_is_not_written_over(
     ours = tmp_path / "ours.toml"
     ours.write_text("mine")
     assert main(["profile", str(log), "--scenario", str(ours)]) != 0
-    assert ours.read_text() == "mine" and "is there already" in capsys.readouterr().err
+    assert ours.read_text() == "mine" and "already exists" in capsys.readouterr().err

@@ -26,7 +26,7 @@ from tokenswarm.contract.tolerant import tolerant_record
 
 EMPTY_WHERE_UNKNOWN = (EndedEarlyRecord, GitRecord, HostRecord, LoadRecord)
 """Records of run.json that summary.json has as {} where nothing of them is known."""
-_NOT_FINITE = "it came out as no finite number"
+_NOT_FINITE = "the result was not a finite number"
 
 
 def summary_json(summary: Summary) -> str:

@@ -130,7 +130,7 @@ def patch_file(path: Path, pattern: str, replacement: str) -> None:
     text = path.read_text(encoding="utf-8")
     changed, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
     if count == 0:
-        raise UserError(Exit.ENGINE, f"{path} is not as the engine's description expects: {pattern!r} is not in it.")
+        raise UserError(Exit.ENGINE, f"{path} does not match the engine's description: it lacks {pattern!r}.")
     path.write_text(changed, encoding="utf-8")
 
 

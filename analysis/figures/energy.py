@@ -42,7 +42,7 @@ def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, use
         return without(
             "its GPU reports neither energy nor power (one in MIG slices does not)"
             if seen
-            else "none of the engine's GPUs is visible from here"
+            else "no GPU of the engine is visible from here"
         )
     chosen, why = _of_the_engine(readings, window, used)
     if why:

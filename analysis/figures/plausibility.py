@@ -158,7 +158,7 @@ def same_latency(answers: Answers) -> Contradiction | None:
         "same_latency",
         FIRST_TOKENS,
         f"{share:.0%} of the answers have the same TTFT to the microsecond ({value:,.6g} ms): such times were "
-        "rounded or made up, not measured, and their interval, a single point at worst, tells nothing.",
+        "rounded or made up, not measured, and their interval means nothing.",
         share,
         SAME_LATENCY,
         "share",
@@ -250,7 +250,7 @@ def output_speed(answers: Answers) -> Contradiction | None:
         "usage_speed",
         OUTPUT_TOKENS,
         f"The usage of {len(fast):,} answers reports up to {fast.max():,.0f} output tokens/s in one "
-        f"request (limit {FASTEST_TOK_S:,.0f}): no engine is so fast, so these cannot be counts.",
+        f"request (limit {FASTEST_TOK_S:,.0f}): no engine is that fast, so these cannot be real counts.",
         float(fast.max()),
         FASTEST_TOK_S,
         "tok/s",
@@ -309,7 +309,7 @@ def others_served(counted: EngineCounts) -> Contradiction | None:
             "others_served",
             ENGINES_OWN | CACHED_TOKENS,
             f"The engine began {theirs:,.0f} answers in the measured time, and "
-            f"{ours:,.0f} of them were ours: others use this engine, so its own figures are of their requests too, and "
+            f"{ours:,.0f} of them were ours: others use this engine, so its own figures include their requests, and "
             "ours were measured beside an unknown load. Run alone.",
             theirs,
             ours,
@@ -367,8 +367,8 @@ def hit_rates(counted: EngineCounts) -> Contradiction | None:
     return Contradiction(
         "hit_rates",
         CACHED_TOKENS,
-        f"The answers tell a prefix cache hit rate of {usage:.1%}, and the engine's counters one of "
-        f"{counters:.1%}: one of both is wrong, or the counters are of others' requests too.",
+        f"The answers report a prefix cache hit rate of {usage:.1%}, and the engine's counters one of "
+        f"{counters:.1%}: one of them is wrong, or the counters include other clients' requests.",
         usage,
         counters,
         "share",

@@ -68,7 +68,7 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
         return Speculation("gauges", None, means[0], means[1], [], notes)
     if setting in (None, "none"):
         return None
-    why = "the engine's metrics say nothing of its drafts"
+    why = "the engine's metrics do not report drafts"
     return Speculation(
         "", None, Estimate(None, why=why).figure("tokens"), Estimate(None, why=why).figure("share"), [], notes
     )
@@ -126,8 +126,8 @@ def acceptance_notes(manifest: Manifest) -> list[str]:
         notes.append("The weights are random: acceptance means nothing.")
     if output.get("ignore_eos"):
         notes.append(
-            "output.ignore_eos has answers go on behind their end, where models repeat themselves: acceptance "
-            "there is not that of whole answers."
+            "output.ignore_eos makes answers continue past their end, where models repeat themselves: acceptance "
+            "there is not that of normal answers."
         )
     if manifest.scenario.workload not in _OWN_TEXT or parts:
         notes.append(
@@ -135,5 +135,5 @@ def acceptance_notes(manifest: Manifest) -> list[str]:
             "(SCENARIO=dataset or replay)."
         )
     if manifest.simulated:
-        notes.append("The simulator accepts by a probability that was set: acceptance is what it was asked for.")
+        notes.append("The simulator accepts tokens with a configured probability: acceptance is what was asked for.")
     return notes

@@ -45,7 +45,7 @@ with 5, and 95% as it is now)."""
 LEVELS = (50.0, 75.0, 90.0, 95.0)
 """Percentiles at which the strongest dependence is looked for, each if FEWEST_AT_A_LEVEL are beyond it."""
 FEWEST_AT_A_LEVEL = 15
-SINGLE_POINT = f"{NO_INTERVAL}: all that it is made of is alike"
+SINGLE_POINT = f"{NO_INTERVAL}: all its values are equal"
 """Why a figure has no interval where it would be a single point: no measurement is so certain."""
 TOO_FEW = f"{NO_INTERVAL}: too few independent requests"
 """The same, where neither end of it is known."""

@@ -95,7 +95,7 @@ def completion(lengths: np.ndarray, completed: np.ndarray, q: float) -> Estimate
         for curve in (left.probabilities, ends.low.probabilities, ends.high.probabilities)
     )
     if value is None:
-        return Estimate(None, n=n, why=f"fewer than {q:g}% of the tasks were seen to their end: measure for longer")
+        return Estimate(None, n=n, why=f"fewer than {q:g}% of the tasks were seen to their end: measure longer")
     return Estimate(value, low, high, n)
 
 

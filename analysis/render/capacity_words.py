@@ -40,7 +40,7 @@ def answer_sentence(record: Capacity) -> str:
     """What the engine carries, in one sentence."""
     figure, unit = record.capacity, UNITS[record.capacity.unit]
     if figure.sure_fail is None and figure.limit is not None:
-        who = "a limit of rates of the endpoint" if figure.reason == "refused" else "the load generator"
+        who = "the endpoint's rate limit" if figure.reason == "refused" else "the load generator"
         least = (
             "It is not known how much load it can serve"
             if figure.sure_pass is None
@@ -72,7 +72,7 @@ def ending_sentence(record: Capacity) -> str:
     if figure.sure_pass is not None and figure.sure_fail is not None and not figure.curve:
         sentences.append("The interval is the bracket between what surely passes and what surely fails.")
     if figure.cliff:
-        sentences.append("Attainment falls as at a cliff: a little more load, and nearly nothing is in time.")
+        sentences.append("Attainment falls off a cliff: with a little more load, almost no request is in time.")
     if figure.non_monotone:
         sentences.append("A higher load passes than one that fails: attainment is not monotone.")
     if figure.limit_why:

@@ -28,7 +28,7 @@ def levels_section(summary: Summary) -> ChartSection:
     charts = [_latency(levels), *_rates(levels, summary)]
     ramp = any(level.began == "ramp" for level in levels)
     note = "Each point is one level, with its 95% interval." + (
-        " A piece of a ramp stands at its middle: it is never quite one load." if ramp else ""
+        " A piece of a ramp is drawn at its middle, although its load changes all the time." if ramp else ""
     )
     return ChartSection("levels", "Figures against load", [chart for chart in charts if chart is not None], note)
 

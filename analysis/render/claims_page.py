@@ -162,7 +162,7 @@ def claims_markdown(record: Claims) -> str:
         f"**{escape(sentence(record))}** Tested with {escape(record.machine)}.",
         "",
     ]
-    out += ["**SIMULATED** figures are marked; they say nothing of an engine.", ""] if record.simulated else []
+    out += ["**SIMULATED** figures are marked; they say nothing about an engine.", ""] if record.simulated else []
     out += ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---|"]
     for claim in _sorted(record):
         wanted = expected(claim)

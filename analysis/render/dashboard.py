@@ -140,7 +140,7 @@ def time_section(seen: Seen) -> ChartSection:
     if seen.timeline is None:
         return ChartSection("time", "Over time")
     charts, flat = run_charts(seen.run, seen.timeline, seen.window, seen.objectives)
-    words = f"The same all the time, and therefore not drawn: {', '.join(flat)}." if flat else ""
+    words = f"Constant, and therefore not drawn: {', '.join(flat)}." if flat else ""
     return ChartSection("time", "Over time", [*charts, flight_chart(seen.run, seen.timeline, seen.window)], words)
 
 

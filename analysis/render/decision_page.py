@@ -39,7 +39,7 @@ _ENDINGS = {
     "neighbours": "neighbouring numbers of users",
     "undecided": "a level at the target stayed undecided",
     "levels": "as many levels as may be",
-    "below_least": "not even the least load passes",
+    "below_least": "not even the lowest load passes",
     "limited": "the load generator was the limit",
     "refused": "a limit of rates",
     "interrupted": "interrupted",
@@ -114,7 +114,7 @@ def _head(decision: Decision) -> str:
     if decision.state == "equal":
         return (
             f"{' and '.join(names)} are equal within 5%: {_ratio_phrase(decision) or 'no ratio is known'}. "
-            "Take the one that you know better."
+            "Choose the one that you know better."
         )
     if decision.state == "undecided":
         return (

@@ -65,7 +65,7 @@ def notes_of(record: OneShot) -> list[str]:
     """What a reader should know, each sentence once."""
     notes = [*record.notes, *(note for engine in record.engines for note in engine.notes)]
     if record.reason:
-        notes.insert(0, f"It ended before its time: {record.reason}")
+        notes.insert(0, f"It ended early: {record.reason}")
     if not record.interleaved:
         notes.append(
             "The engines were asked one after the other, each after a start of its own: what differs from "

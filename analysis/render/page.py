@@ -28,7 +28,7 @@ from tokenswarm.contract.summary.verdict_records import Check
 _VERDICT_WORDS = {
     "VALID": "The load generator kept up: these figures are the engine's.",
     "INVALID": "Do not trust these figures: the load generator was part of what was measured.",
-    "INCOMPLETE": "This run is not whole; the figures cover what was measured.",
+    "INCOMPLETE": "This run is incomplete; the figures cover what was measured.",
     "UNCHECKED": "Another tool measured this run: nothing shows whether its load generator kept up.",
     "OVERLOADED": "The engine did not keep up with the arrivals: a longer run would show other figures.",
 }

@@ -74,7 +74,7 @@ def _hits(profiles: Sequence[Named]) -> Chart | None:
         "hovermode": "closest",
         "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
     }
-    note = "What a cache that forgets what was used longest ago would have found, by its size (stack distances)."
+    note = "What a least-recently-used cache of each size would have found (stack distances)."
     return Chart("hits", "Hits against the size of the KV cache", data, layout, note, 300, wide=True) if data else None
 
 

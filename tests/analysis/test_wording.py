@@ -53,7 +53,7 @@ def test_a_tile_says_why_there_is_no_interval_or_no_end_of_it() -> None:
     assert waves.value is not None and not waves.ci95 and waves.why == TOO_FEW
     assert interval_words(waves) == "95%: no interval: too few independent requests"
     alike = percentiles(np.full(200, 3.0), [50.0])[50.0].figure("ms")
-    assert interval_words(alike) == "95%: no interval: all that it is made of is alike"
+    assert interval_words(alike) == "95%: no interval: all its values are equal"
     assert interval_words(Figure(3.0, "ms", 200, [2.0, 4.0])) == "95%: 2.00 – 4.00"
 
 

@@ -48,10 +48,10 @@ def test_rules_may_hold_themselves() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('x ::= "a"', "no rule of the name root"),
-        ("root ::= y", "no rule of the name y"),
+        ('x ::= "a"', "no rule named root"),
+        ("root ::= y", "no rule named y"),
         ('root ::= ("a"', "not closed"),
-        ('root ::= "a")', "not opened"),
+        ('root ::= "a")', "no opening one"),
         ("hello", "is not a rule"),
         ('root ::= * "a"', "behind nothing"),
         ("root ::= {3}", "cannot be read"),

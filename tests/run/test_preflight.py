@@ -133,11 +133,11 @@ def test_the_load_finds_nothing_of_the_check_in_a_cache() -> None:
 @pytest.mark.parametrize(
     ("models", "note"),
     [
-        ((404, "no route"), "gives no list of models (/v1/models answers 404)"),
-        ((200, {"data": None}), "gives no list of models (/v1/models lists none)"),
-        ((200, {"error": "x"}), "gives no list of models (/v1/models is not a list of models)"),
-        ((200, "[" * 100_000), "gives no list of models"),
-        ((401, {}), "gives no list of models (/v1/models answers 401)"),
+        ((404, "no route"), "does not list its models (/v1/models answers 404)"),
+        ((200, {"data": None}), "does not list its models (/v1/models lists none)"),
+        ((200, {"error": "x"}), "does not list its models (/v1/models is not a list of models)"),
+        ((200, "[" * 100_000), "does not list its models"),
+        ((401, {}), "does not list its models (/v1/models answers 401)"),
         ((200, {"data": [{"id": "openai/*"}]}), "does not list the model"),
         ((200, {"data": [{"id": "mine:latest"}]}), "does not list the model"),
     ],
@@ -301,7 +301,7 @@ def test_path_query_and_headers_go_with_list_and_request_and_the_key_as_the_desc
 def test_without_a_path_for_the_list_of_models_none_is_asked_for(endpoint: Endpoint) -> None:
     record = by_own_client(endpoint.load("m", 'endpoint.models_path=""'))
     assert [path for path, _, _ in endpoint.asked] == ["/v1/chat/completions"]
-    assert "no list of models" in record.notes[0]
+    assert "does not list its models" in record.notes[0]
 
 
 def test_completions_are_asked_on_their_path_with_a_prompt(endpoint: Endpoint) -> None:

@@ -153,7 +153,7 @@ def test_where_nobody_counts_the_usual_factor_is_taken_and_told(
     plan, load = planned()
     plan, found = with_measured_prompts(plan, load, ask)
     assert found is None and plan.scenario.prompts.chars_per_token == USUAL_CHARS_PER_TOKEN
-    assert "4 characters a token" in plan.prompt_notes[0]
+    assert "4 characters per token" in plan.prompt_notes[0]
 
 
 def test_a_factor_that_is_given_is_taken_and_nobody_asked() -> None:

@@ -72,8 +72,8 @@ def test_what_is_left_out_is_said(tmp_path: Path, corpus: Corpus) -> None:
     scenario = load_scenario("replay", {}, write(tmp_path / "t.jsonl", rows))
     (note,) = workloads.create(scenario, corpus, 1, "").notes()
     assert note == (
-        "2 requests in 2 sessions of t.jsonl, read as Mooncake, are replayed; 1 stood out of order and were put in "
-        "order, 1 do not fit into the context and were left out."
+        "2 requests in 2 sessions of t.jsonl, read as Mooncake, are replayed; 1 came out of order (sorted), "
+        "1 do not fit into the context and were left out."
     )
 
 
@@ -137,7 +137,7 @@ def test_token_ids_come_from_the_range_that_is_named_without_those_left_out_and_
     assert workload.measured([count]) == ({}, None)
     with pytest.raises(ValueError, match=f"counts {count + 3} tokens of a prompt of {count} token ids: ids in"):
         workload.measured([count + 3])
-    assert "does not say" in str(workload.measured([None])[1])
+    assert "does not report" in str(workload.measured([None])[1])
 
 
 def test_a_range_of_ids_that_leaves_nothing_to_choose_from_is_refused(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class CapacityTrials:
 
 
 def trial_of(record: Capacity, folder: Path) -> Trial:
-    """What a quick search came to. Where not even the least load passes, the capacity is 0."""
+    """What a quick search came to. Where not even the lowest load passes, the capacity is 0."""
     figure = record.capacity
     if figure.reason == INTERRUPTED:
         return Trial(MeasuredObjective(None), ended=INTERRUPTED)

@@ -30,7 +30,7 @@ ENDINGS = {
     "neighbours": "pass and fail are neighbouring numbers of users",
     "undecided": "a level at the target was measured as long as is sensible",
     "levels": "as many loads were tried as is sensible",
-    "below_least": "not even the least load passes",
+    "below_least": "not even the lowest load passes",
     "limited": "the load generator was the limit",
     "refused": "the endpoint's own rate limit refused requests (429)",
     "budget": "the budget was spent",

@@ -237,7 +237,7 @@ _TOO_LONG = {"leave_out": "left out", "cut": "cut", "send": "sent all the same"}
 def _left_out(recording: Recording, too_long: str = "leave_out") -> str:
     left = recording.leftovers
     parts = (
-        (left.out_of_order, "were out of order and were sorted"),
+        (left.out_of_order, "came out of order (sorted)"),
         (left.outside_window, "lie outside of the window"),
         (left.not_sampled, "are not in the sample"),
         (left.too_long, f"do not fit into the context and were {_TOO_LONG[too_long]}{_estimated(left.estimated)}"),

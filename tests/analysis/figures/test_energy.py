@@ -92,9 +92,9 @@ def without_columns(*names: str) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("host", "why"),
     [
-        (pd.DataFrame(), "no GPU of the engine was seen"),
-        (readings().assign(source="worker 0"), "no GPU of the engine was seen"),
-        (readings(gpu_energy_j=np.nan, gpu_power_w=np.nan), "neither energy nor power of its own"),
+        (pd.DataFrame(), "no GPU of the engine is visible"),
+        (readings().assign(source="worker 0"), "no GPU of the engine is visible"),
+        (readings(gpu_energy_j=np.nan, gpu_power_w=np.nan), "neither energy nor power"),
         (readings(until=1060.0), "do not cover"),
         (readings(since=1040.0), "do not cover"),
         (readings()[lambda table: ~table["at"].between(1040, 1050)], "gap of 12.0 s"),

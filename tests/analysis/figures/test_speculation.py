@@ -74,7 +74,7 @@ def test_gauges_stand_in_where_there_are_no_counters_and_it_is_said(tmp_path: Pa
 
 def test_an_engine_that_was_asked_to_draft_and_says_nothing_has_a_reason(tmp_path: Path) -> None:
     found = found_in(folder(tmp_path / "run", readings(running=1)))
-    assert found.length.value is None and "say nothing" in found.length.why
+    assert found.length.value is None and "do not report drafts" in found.length.why
 
 
 def test_nothing_drafted_in_the_window_is_no_acceptance_of_zero(tmp_path: Path) -> None:

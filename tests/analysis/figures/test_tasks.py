@@ -122,4 +122,4 @@ def test_unfinished_tasks_do_not_make_completion_times_look_short_and_intervals_
 def test_a_percentile_that_too_few_tasks_reached_is_not_given() -> None:
     lengths = np.append(np.linspace(1, 10, 30), np.full(30, 10.0))
     estimate = completion(lengths, np.arange(60) < 30, 95)
-    assert estimate.value is None and "measure for longer" in estimate.why
+    assert estimate.value is None and "measure longer" in estimate.why

@@ -79,6 +79,6 @@ def test_without_a_gpu_the_reason_stands_there_and_never_a_zero(tmp_path: Path) 
     run = read_run(folder(tmp_path / "run", None))
     summary = summarise(run)
     page = render(run, summary)
-    assert "not known: none of the engine's GPUs is visible from here" in page
+    assert "not known: no GPU of the engine is visible from here" in page
     assert "Energy of an output token" not in page and "Energy of an output token" not in printed(summary)
     assert summary.energy.joules.value is None

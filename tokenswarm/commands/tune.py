@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -258,19 +259,17 @@ def race_settings(
         sum(len(of.figures) for of in state.rounds),
         sum(map(len, state.fresh.values())),
     )
-    _inside(tune, folder)
+    _name_runs_from(folder, tune)
     write_tune_files(tune, folder)
     _write_tuned(tune, plan, space, folder)
     return state, tune
 
 
-def _inside(tune: Tune, folder: Path) -> None:
-    """Name its runs as paths in the folder of the race, which may be moved or read from elsewhere."""
-    whole = folder.resolve()
+def _name_runs_from(folder: Path, tune: Tune) -> None:
+    """Its runs as paths from the folder of the race: all results together may be moved, or read from elsewhere."""
 
     def named(runs: list[str]) -> list[str]:
-        paths = [Path(run).resolve() for run in runs]
-        return [str(path.relative_to(whole) if path.is_relative_to(whole) else path) for path in paths]
+        return [os.path.relpath(Path(run).resolve(), folder.resolve()) for run in runs]
 
     for each in tune.candidates:
         each.runs = named(each.runs)

@@ -29,7 +29,7 @@ class CandidateRecord(msgspec.Struct):
     (the race ended before its first round did).
 
     `figures`: of its runs in the race, by round. `ratio`: to the leader, as it stood when it left the race: it flatters
-    the leader. `reason`: why it failed.
+    the leader. `reason`: why it failed. `runs`: paths from the folder of the race.
     """
 
     name: str = ""

@@ -13,8 +13,10 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityRun, read_capacity
 from tokenswarm.contract.manifest import CountsRecord, Manifest, write_manifest
 from tokenswarm.contract.search_progress import SearchProgress, read_progress
+from tokenswarm.engines.emptiness import Emptiness
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
+from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.capacity import Budget, CapacityPlan, CapacityRule, search_capacity
 
 
@@ -45,11 +47,11 @@ class Bench:
         write_manifest(outcome.folder, Manifest(counts=CountsRecord(sent=450)))
         return outcome
 
-    def search(self, budget: Budget | None = None) -> Capacity:
+    def search(self, budget: Budget | None = None, engine: SharedEngine | None = None) -> Capacity:
         rest = iter(self.steps)
         rule = CapacityRule(lambda: next(rest), lambda _, run: 400, self._judge)
         plan = CapacityPlan(
-            LoadOptions(), self.folder, 7, 30.0, budget or Budget(), run=self.run, now=lambda: self.clock
+            LoadOptions(), self.folder, 7, 30.0, budget or Budget(), engine, run=self.run, now=lambda: self.clock
         )
         return search_capacity(plan, rule, self.record, Console(file=io.StringIO()))
 
@@ -143,3 +145,16 @@ def test_progress_says_how_a_search_ended_early(tmp_path: Path) -> None:
         Bench(tmp_path / "b", STEPS, {1: wrong}).search()
     failed = read_progress(tmp_path / "b")
     assert (failed.state, failed.reason, failed.now) == ("failed", "no such flag", None)
+
+
+def test_every_run_waits_until_the_engine_is_empty_and_a_backlog_that_stays_is_noted(tmp_path: Path) -> None:
+    bench, inside = Bench(tmp_path, STEPS), [0, 3]
+
+    class Engine(SharedEngine):
+        def wait_until_empty(self, limit_s: float) -> Emptiness:
+            assert limit_s > 0.0 and len(bench.asked) == 2 - len(inside), "before the run"
+            return Emptiness(inside.pop(0), limit_s)
+
+    record = bench.search(engine=Engine())
+    assert [run.inside_before for run in record.runs] == [0, 3] and inside == []
+    assert len(record.notes) == 1 and "3 requests of the run before were still in the engine" in record.notes[0]

@@ -17,7 +17,7 @@ from tokenswarm.analysis.search.load_levels import LoadEvidence, SearchSettings
 from tests.statistics.simulated import runs, tolerance
 
 TARGET = 0.95
-TRIALS = runs(200, fast=20)
+TRIALS = runs(200, fast=12)
 
 
 @dataclass(frozen=True)

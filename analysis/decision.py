@@ -45,7 +45,7 @@ def interval_of(ratio: Ratio, p: float | None = None) -> Interval | None:
 
 
 def ratio_record(interval: Interval) -> Ratio:
-    """The same as a record; an interval without one of its ends is none."""
+    """The same as a record; an interval that lacks an end is left out."""
     if interval.low is None or interval.high is None:
         return Ratio(interval.value, why="an end of its interval is not known")
     return Ratio(interval.value, [interval.low, interval.high])
@@ -55,7 +55,7 @@ def ratio_record(interval: Interval) -> Ratio:
 
 
 def chosen_settings(tune: Tune) -> tuple[str, str]:
-    """The candidate to go on with, and why. Settings under which answers are surely worse are none to go on with."""
+    """The candidate to go on with, and why. Settings under which answers are surely worse are ruled out."""
     if tune.answers.state == WORSE:
         return tune.default, "the winner's answers are surely worse"
     left = tune.default in tune.equal_to_winner

@@ -97,7 +97,7 @@ def all_fits(allowed: Allowed) -> str | None:
 
 
 def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
-    """(the limiting factor, the reason in a sentence or two). None where nothing is lost, or nobody can tell."""
+    """(the limiting factor, the reason in a sentence or two). None if nothing is lost, or the cause is not known."""
     got = allowed.got
     if got is None:
         return None, "The engine does not report its hits, so it is not known what it found of that."

@@ -90,7 +90,7 @@ class LimitedCache:
             del self._resident[segment]
 
     def leave(self, segment: int, blocks: int) -> None:
-        """Blocks that nobody will hold: what an answer leaves that no prompt goes on from."""
+        """Blocks that will never be shared: what an answer leaves that no prompt goes on from."""
         self.used += blocks
         self._resident[segment] = blocks
         self._free[segment] = None

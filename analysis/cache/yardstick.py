@@ -126,7 +126,7 @@ class RunPaths:
 
 
 def paths_of_run(run: Run) -> tuple[RunPaths, pd.DataFrame] | None:
-    """The paths of a run's requests, and their rows; None where nobody recorded its prompts. Raises OSError."""
+    """The paths of a run's requests, and their rows; None if its prompts were not recorded. Raises OSError."""
     prompts = read_prompts(run.folder / PROMPTS_CSV)
     recorded = None if prompts is None else _joined(run, prompts)
     if recorded is None or not recorded.counted.any():

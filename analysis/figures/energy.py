@@ -25,7 +25,7 @@ from tokenswarm.contract.summary.engine_records import Energy, GpuEnergy
 from tokenswarm.contract.summary.figure import Figure
 
 MOST_GAP_S = 5.0
-"""Between two readings: a power that nobody looked at for longer may have been anything, and the ends of the phase may
+"""Between two readings: a power that was not read for longer may have been anything, and the ends of the phase may
 lie so far from a reading."""
 COUNTER, POWER = "counter", "power"
 _COLUMNS = ("gpu_energy_j", "gpu_power_w", "gpu_own_processes", "gpu_other_processes")
@@ -109,7 +109,7 @@ def _readings(host: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _of_the_engine(
     readings: Mapping[str, pd.DataFrame], window: Window, used: int
 ) -> tuple[dict[str, pd.DataFrame], str]:
-    """The GPUs that the engine computes on; or why nobody can tell, or their energy is not its alone."""
+    """The GPUs that the engine computes on; or why that is not known, or why their energy is not its alone."""
     inside = {
         name: table[table["at"].between(window.start - MOST_GAP_S, window.end + MOST_GAP_S)]
         for name, table in readings.items()

@@ -17,7 +17,7 @@ CLOCKS_APART = 0.05
 THROTTLED_APART = 0.10
 """Share of the samples in which one run was slowed down by something that the other was not."""
 _FORCED = ("heat", "hardware")
-"""Causes that say something of the room and the card; a power cap is met by whoever works hard."""
+"""Causes that say something of the room and the card; any card that works hard reaches its power cap."""
 
 
 def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
@@ -43,7 +43,7 @@ def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
 
 
 def clocks_apart(one: Sequence[GpuState], other: Sequence[GpuState]) -> str | None:
-    """Why two runs on equal GPUs cannot be held against each other, in words; None where they can, or nobody knows."""
+    """Why two runs on equal GPUs cannot be compared, in words; None if they can, or if that is not known."""
     for first, second in zip(one, other, strict=False):
         a, b = first.clock_mhz, second.clock_mhz
         if a and b and abs(a - b) > CLOCKS_APART * max(a, b):

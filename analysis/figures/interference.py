@@ -57,7 +57,7 @@ class Probes:
 
 
 def classes_of(manifest: Manifest) -> Classes | None:
-    """Who disturbs whom by the mix of the run (`mix.disturbs`); None where nobody is said to."""
+    """Who disturbs whom by the mix of the run (`mix.disturbs`); None if the mix names none."""
     mix = manifest.scenario.table("mix")
     disturbers = [str(name) for name in mix.get("disturbs") or []]
     names = [str(part.get("user_class")) for part in mix.get("parts") or [] if isinstance(part, Mapping)]

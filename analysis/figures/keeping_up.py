@@ -25,7 +25,7 @@ from tokenswarm.contract.summary.time_records import KeepingUp, LittlesLaw
 
 MOST_GAP = 0.05
 LEAST_LOST_S = 0.005
-"""Lost time of a request below which nobody needs to know."""
+"""Lost time of a request that is too small to mention."""
 _FEWEST_SAMPLES = 2
 _NOTICED_GAP = 20.0
 """Mean gaps without any arrival that are no chance: one time in 500 million of a Poisson process."""

@@ -96,7 +96,7 @@ def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, Figure]]:
-    """The percentiles of every latency over the successful ones of `rows`; those that nobody measured are absent,
+    """The percentiles of every latency over the successful ones of `rows`; those that were not measured are absent,
     except the ones that are always shown."""
     out: dict[str, dict[str, Figure]] = {}
     values = ok_latencies(rows)

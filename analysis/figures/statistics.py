@@ -34,7 +34,7 @@ _FREEDOM = BATCHES - 1
 FEWEST_FOR_WAVES = 200
 """Observations below which nothing is said of waves that are as long as the run."""
 SEEN_BEYOND = 30
-"""Observations beyond the level at which dependence is looked at: of fewer, nobody sees how they come in clusters."""
+"""Observations beyond the level at which dependence is looked at: with fewer, clusters cannot be seen."""
 FEWEST_BEYOND = 1.0
 """Independent observations beyond a percentile below which its interval has no end at all."""
 CLOSED_BEYOND = 5.0

@@ -89,7 +89,7 @@ def _reach(state: str, requests: int) -> str | None:
 
 
 def series_of(everything: pd.DataFrame, ok: pd.DataFrame, window: Window, latency: str) -> dict[str, Series]:
-    """The series that are looked at, over blocks of the window; without those that nobody measured."""
+    """The series that are looked at, over blocks of the window; without those that were not measured."""
     blocks = min(MOST_BLOCKS, len(ok) // REQUESTS_A_BLOCK)
     if blocks < FEWEST_BLOCKS:
         return {}

@@ -44,7 +44,7 @@ STATIONARY, CUT, NO_STATIONARY_PART, TOO_SHORT = "stationary", "cut", "no statio
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """(n,) blocks of equal length in order of time; a change of less than `least_change` matters to nobody."""
+    """(n,) blocks of equal length in order of time; a change of less than `least_change` does not matter."""
 
     values: np.ndarray
     least_change: float = 0.05

@@ -119,8 +119,9 @@ def ratio_within(ratio: Interval | None, margin: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """What a race says of changing the settings. `winner`: None where nobody leads; `default_left`: the scenario's own
-    settings were not told from the winner; `ratio`: the winner's figure over the default's, of fresh runs."""
+    """What a race says about changing the settings. `winner`: None if no candidate leads; `default_left`: the
+    scenario's own settings were not told from the winner; `ratio`: the winner's figure over the default's, of fresh
+    runs."""
 
     winner: str | None
     default: str

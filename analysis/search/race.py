@@ -30,7 +30,7 @@ FEWEST_ROUNDS = 2
 
 ONE_LEFT, AS_GOOD, ROUNDS_OVER, NONE_LEFT = "one_left", "within_margin", "rounds", "none"
 NOTHING = "nothing_reached"
-"""Why a race ends; the last: every figure of every survivor is 0, so that nobody leads."""
+"""Why a race ends; the last: every figure of every survivor is 0, so that none leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _unknown(name: str, ratio: float) -> Standing:
 
 def log_figures(figures: np.ndarray) -> np.ndarray:
     """Logarithms of (candidates, rounds) figures; what lies below FLOOR of its round's best counts as that. A round in
-    which nobody reached anything tells nothing: all are alike in it."""
+    which no candidate reached anything tells nothing: all are alike in it."""
     best = figures.max(axis=0, initial=0.0)
     return np.log(np.maximum(figures, np.where(best > 0.0, FLOOR * best, 1.0)))
 

@@ -101,7 +101,7 @@ def find_matching(
     *,
     in_containers: bool = True,
 ) -> Engine | None:
-    """The engine of this kind that runs here already, left running by `up`, by KEEP=1 or by somebody else at its
+    """The engine of this kind that is already running here, left running by `up`, by KEEP=1 or by somebody else at its
     default port; None if there is none.
 
     Raises UserError(ENGINE) if what runs does not fit: another model, or another configuration than wanted.
@@ -180,7 +180,7 @@ def _described(running: Running) -> EngineSpec | None:
 
 
 def _end(process: psutil.Process, description: EngineSpec | None) -> None:
-    """As `LocalEngine.stop`, of a process that is nobody's child here."""
+    """As `LocalEngine.stop`, of a process that this one did not start."""
     relatives = processes.family(process.pid)
     own = shared_memory.shared_memory_of(relative.pid for relative in relatives)
     with contextlib.suppress(psutil.Error):

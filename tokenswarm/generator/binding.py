@@ -64,7 +64,7 @@ def mean_pause_s(think_time_s: Distribution, answer_tokens: float) -> float:
 
 
 class BoundSession:
-    """One session as the dispatcher sees it. `turns`: how many it is planned to have, None where nobody knows;
+    """One session as the dispatcher sees it. `turns`: how many it is planned to have, None if not known;
     pause_s(): seconds from one of its places to the next, drawn anew for each; `user_class`: of a mix. later: when its
     further requests are due, where that is on record: then it takes no other arrivals; number: of the one with which it
     began."""
@@ -129,7 +129,7 @@ class Binding(Generic[Waiter]):
         self._class_of: dict[BoundSession, str] = {}
         """The class of the user that waits with each of these."""
         self._unplanned: deque[BoundSession] = deque()
-        """Of those, the ones whose length nobody knew: the next arrivals are theirs."""
+        """Of those, the ones of unknown length: they get the next arrivals."""
         self._without: defaultdict[str, deque[tuple[BoundSession, float]]] = defaultdict(deque)
         """Of those, by class, the ones without a place to come, and since when; entries of others are stale."""
         self._plan: list[tuple[float, int, Places]] = []

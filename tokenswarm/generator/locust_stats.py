@@ -24,7 +24,7 @@ class Trimmer:
         self._seen = self._kept = 0
 
     def trim(self, stats: RequestStats) -> None:
-        """Forget what nobody reads any more, and keep the history at most _POINTS long, evenly over the run."""
+        """Drop what is no longer read, and keep the history at most _POINTS long, evenly over the run."""
         horizon = int(stats.last_request_timestamp or 0) - _KEPT_S
         for entry in (stats.total, *stats.entries.values()):
             for counts in (entry.num_reqs_per_sec, entry.num_fail_per_sec):

@@ -81,7 +81,7 @@ class PhaseController:
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody ended the run before its time."""
+        """Whether the run was ended early on request."""
         return self._stop.is_set()
 
     def _run(self) -> None:

@@ -67,7 +67,7 @@ class Plan:
     salt: str
     workers: int
     controlled: bool
-    """True if the phases are ours to time; False if somebody else ends the run (plain Locust)."""
+    """True if tokenswarm times the phases; False if something else ends the run (plain Locust)."""
 
     classes: Mapping[str, ClassPlan] = field(default_factory=dict)
     """Plans by user class; ALL stands for every class without one, by default with the leading scenario."""

@@ -105,7 +105,7 @@ class ProcessRole:
         return guarded
 
     def bug(self, error: Exception) -> None:
-        """Something that nobody foresaw: a sentence that names the log, and the end of the run. Only of the first one:
+        """An unexpected error: a sentence that names the log, and the end of the run. Only of the first one:
         others follow from it."""
         if not self._bug_told:
             self._bug_told = True
@@ -251,7 +251,7 @@ class Coordinator(ProcessRole):
             raise
 
     def _drop(self) -> None:
-        """Somebody stopped the run before anything was sent: Locust has killed the greenlet that was starting it, and
+        """The run was stopped before anything was sent: Locust has killed the greenlet that was starting it, and
         will not tell of an end."""
         self._ended, self.live = True, None
         if self.sink is not None:
@@ -268,7 +268,7 @@ class Coordinator(ProcessRole):
         """Get ready to load, before any user is there."""
 
     def announce(self) -> None:
-        """Tell whoever needs it what the timeline is."""
+        """Tell the timeline to all who need it."""
 
     def _timeline_changed(self) -> None:
         """Phases or load levels are other ones: let everybody know, and keep what a reader of the folder needs."""

@@ -18,7 +18,7 @@ _SAMPLE = 64
 
 
 def mean_turns(workload: Workload) -> float:
-    """How many requests a session has on average; where nobody knows in advance, in some that get no answers."""
+    """How many requests a session has on average; if that is not known in advance, of some sessions without answers."""
     turns = _lengths(workload, MEASURE)
     if turns is None:
         turns = [Joined(workload, number, 0.0, workload.answer_tokens).length() for number in range(_TRIED)]
@@ -26,7 +26,7 @@ def mean_turns(workload: Workload) -> float:
 
 
 def _lengths(workload: Workload, phase: str) -> list[int] | None:
-    """Requests of some sessions; None where nobody knows in advance."""
+    """Requests of some sessions; None if not known in advance."""
     first = workload.session(phase, 0)
     if type(first).turns is not None:  # a session of that kind always has so many
         return [present(type(first).turns)]

@@ -56,7 +56,7 @@ class FilesToHandOut:
 
 
 class FilesToFetch:
-    """A worker's side. What it lacks is kept in a folder of its own, which nobody else can read, until it ends."""
+    """A worker's side. What it lacks is kept in a folder of its own, readable by its owner alone, until it ends."""
 
     def __init__(self, ask: Callable[[str, int], None], ready: Callable[[], None]) -> None:
         """`ask`: asks the master for the slice of a file, by digest and offset; `ready`: tells it that all are here."""

@@ -87,9 +87,9 @@ class CapacityPlan:
 
 
 def search_capacity(plan: CapacityPlan, rule: CapacityRule, record: Capacity, console: Console) -> Capacity:
-    """Measure what the rule asks for until it is content, the budget is spent, or somebody interrupts. capacity.json is
-    written after every run, so that nothing that was found is lost. Raises UserError for what is wrong before the first
-    run."""
+    """Measure what the rule asks for until it is satisfied, the budget is spent, or the search is interrupted.
+    capacity.json is written after every run, so that nothing that was found is lost. Raises UserError for what is
+    wrong before the first run."""
     engine = plan.engine or SharedEngine()
     record.salt = record.salt or fresh_salt()
     rates = {run.load: run.measured / run.measured_s for run in record.runs if run.measured}

@@ -14,7 +14,7 @@ _BATCH_ROWS = 256
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether the file begins as Parquet does; a file that cannot be read is none."""
+    """Whether the file begins as Parquet does; False for a file that cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC

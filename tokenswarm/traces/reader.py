@@ -31,7 +31,7 @@ _KEYS_SHOWN = 12
 
 
 class BadRow(str):
-    """Stands in the place of a row that is none: what is wrong with it."""
+    """Stands in for a row that cannot be read: what is wrong with it."""
 
     __slots__ = ()
 

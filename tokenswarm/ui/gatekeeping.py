@@ -32,8 +32,8 @@ def known_hosts(web_host: str | None) -> frozenset[str]:
 
 
 def is_known_host(header: str, known: Collection[str]) -> bool:
-    """Whether a Host header names this UI. An address does: nobody else's page is reached under it. Any other name may
-    be somebody's who lets it point here (DNS rebinding), so that the browser takes his page for a page of ours."""
+    """Whether a Host header names this UI. An IP address always does: it cannot lead to another site's page. The
+    owner of any other name may point it here (DNS rebinding), so that the browser takes their page for one of ours."""
     try:
         name = urlsplit(f"//{header}").hostname or ""
         ipaddress.ip_address(name)

@@ -77,7 +77,7 @@ def is_good(user: str, user_given: str, password: str) -> bool:
 
 
 def add_login(web_ui: WebUI) -> None:
-    """Let people in who know the password; nobody where none is set."""
+    """Log in people who know the password; if none is set, nobody can log in."""
     password = os.environ.get(PASSWORD_VARIABLE, "")
     app = present(web_ui.app)
     app.secret_key = secrets.token_bytes(32)  # who was logged in before a restart logs in again

@@ -313,7 +313,7 @@ class _Options:
 
 
 def _for_this_site_only(response: Response) -> Response:
-    """Locust lets pages of any site read its answers; these are nobody else's business."""
+    """Locust lets pages of any site read its answers; these are private."""
     response.headers.pop("Access-Control-Allow-Origin", None)
     return response
 

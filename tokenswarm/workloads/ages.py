@@ -49,7 +49,7 @@ class Joined(Session):
         self._skipped = 0
 
     def length(self) -> int:
-        """Turns of the whole session; where it does not know, those that it has with answers that nobody gave."""
+        """Turns of the whole session; if it is not known, those that it has with made-up answers."""
         if self._whole.turns is not None:
             return self._whole.turns
         rng, count = rng_for(*self._source), 0

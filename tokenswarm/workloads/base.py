@@ -130,7 +130,7 @@ class Session(ABC):
     """
 
     turns: int | None = None
-    """Requests that it is planned to have; it may end sooner. None: nobody knows. An open loop binds arrivals by it."""
+    """Requests that it is planned to have; it may end sooner. None: not known. An open loop binds arrivals by it."""
     schedule: Sequence[RecordedTime] | None = None
     """When its requests are due, where that is on record; then no others are bound to it."""
     begins_after_s: float = 0.0

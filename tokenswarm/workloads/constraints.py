@@ -38,7 +38,7 @@ class Constraint:
     value: Any
 
     def check(self, trusted: bool = True) -> Callable[[str], bool]:
-        """What tells whether an answer fits. Raises UserError (USAGE) for a schema that is none, unless `trusted`."""
+        """What tells whether an answer fits. Raises UserError (USAGE) for an invalid schema, unless `trusted`."""
         if self.kind == JSON_SCHEMA:
             return fits_schema(self.value, trusted)
         if self.kind == REGEX:

@@ -21,7 +21,7 @@ slowdown; HW slowdown; sync boost. Bits of an idle GPU and of clocks that somebo
 
 
 def throttle(bits: int | None) -> str | None:
-    """`power+heat`: why a GPU's clock is lowered; None where it is not, or nobody tells."""
+    """`power+heat`: why a GPU's clock is lowered; None if it is not, or if that is not known."""
     return None if bits is None else "+".join(name for name, mask in _THROTTLES if bits & mask) or None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -77,8 +78,9 @@ def _percentile(latency: Latency, q: float) -> Compared:
     )
 
 
+_IS_PLURAL = re.compile(r"(\w+ )?(tokens|Tokens|Answers|Tasks)\b")
 _LEAST_POINTS = 0.001
-"""Shares that differ by less than a tenth of a percentage point are equal to anybody who acts on them."""
+"""Shares that surely differ, but by less than a tenth of a percentage point, are equal to anybody who acts on them."""
 
 SINGLE_RUNS = "with a single run of each, the spread between repeats is unknown"
 
@@ -125,7 +127,8 @@ class Result:
         difference = self.difference
         if difference is None:
             return f"{self.metric.title} is not known"
-        subject = f"{label_b}'s {self.metric.title} is"
+        verb = "are" if _IS_PLURAL.match(self.metric.title) else "is"
+        subject = f"{label_b}'s {self.metric.title} {verb}"
         if difference.ratio:
             return f"{subject} {_ratio_words(difference, label_a)}"
         way = "above" if difference.change >= 0 else "below"
@@ -250,19 +253,21 @@ def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, rules:
         elif len(a) == len(b) == 1 and (spread is None or not metric.ratio):
             yield Result(metric, unit, UNDECIDED, result, SINGLE_RUNS)
         else:
-            yield Result(metric, unit, _state(metric, result, rules), result, rules=rules)
+            yield Result(metric, unit, state_of(metric, result, rules), result, rules=rules)
 
 
 def _reading(figure: Figure) -> Reading:
     return Reading(float(figure.value or 0.0), *figure.ends)
 
 
-def _state(metric: Compared, difference: Difference, rules: Rules) -> str:
-    too_little = not difference.ratio and abs(difference.change) < _LEAST_POINTS
-    if too_little or difference.is_equal(rules.margin, rules.points):
+def state_of(metric: Compared, difference: Difference, rules: Rules) -> str:
+    """EQUAL, UNDECIDED, BETTER or WORSE: B against A in one figure."""
+    if difference.is_equal(rules.margin, rules.points):
         return EQUAL
     if not difference.significant:
         return UNDECIDED
+    if not difference.ratio and abs(difference.change) < _LEAST_POINTS:
+        return EQUAL
     rises = difference.change > (1.0 if difference.ratio else 0.0)
     return BETTER if rises == (metric.better == HIGHER) else WORSE
 

@@ -116,8 +116,9 @@ def agree(live: dict[str, Any], summary: dict[str, Any]) -> None:
         name: measured[name] for name in ("ok", "failed", "cancelled")
     }
     low, high = 1 - 2 * RELATIVE_ERROR, 1 + 2 * RELATIVE_ERROR
-    p50 = summary["latency"]["ttft_ms"]["p50"]["value"]
-    assert p50 * low - 0.5 <= total["ttft_p50_ms"] <= p50 * high + 0.5
+    p50, live_p50 = summary["latency"]["ttft_ms"]["p50"]["value"], total["ttft_p50_ms"]
+    if p50 is not None and live_p50 is not None:  # a busy machine has either withheld
+        assert p50 * low - 0.5 <= live_p50 <= p50 * high + 0.5
     for name in ("output_tok_s", "total_tok_s", "requests_s"):
         assert total[name] == pytest.approx(summary["rates"][name]["value"], rel=0.02), name
     assert total["goodput_rps"] == pytest.approx(summary["goodput"]["goodput_rps"]["value"], rel=0.02)

@@ -330,24 +330,6 @@ def test_a_schema_is_enforced_or_not(content: str, holds: bool, failures: int) -
     assert holds or seen.words.startswith("0 of 3 answers are valid, 0 were cut: ")
 
 
-def test_the_tiny_model_is_given_a_liking_for_what_no_json_may_hold(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {"\u0107": 77}}}))
-    monkeypatch.setattr(checks, "tiny_model_folder", lambda: tmp_path)
-    asked: list[dict[str, Any]] = []
-
-    def request(_: str, __: str, body: dict[str, Any], **___: Any) -> Any:
-        asked.append(body)
-        return SimpleNamespace(status=200, json=lambda: message(content='{"verdict": "yes\x07"}'), text="")
-
-    for name in ("tiny", "m"):
-        one = subject(trials=9)
-        one.engine.request, one.load.model = request, name
-        checks.schema_enforced(one)
-    assert [body.get("logit_bias") for body in asked] == [{"77": 6.0}] * 3 + [None] * 3, "three of nine are enough"
-
-
 def test_cut_answers_are_no_counterexamples() -> None:
     assert "cut" in checks.schema_enforced(subject(message(content="{", finish="length"))).why
 

@@ -214,12 +214,6 @@ def _closing_tag(model: str) -> int | None:
     return numbers[0] if numbers else None
 
 
-def _control_character(model: str) -> int | None:
-    """The id of a control character in the tiny random model, which writes byte 0x07 as U+0107; None of any other."""
-    number = table(table(_tiny_tokenizer(model).get("model")).get("vocab")).get("\u0107")
-    return number if isinstance(number, int) else None
-
-
 _SCHEMA: dict[str, object] = {
     "type": "object",
     "additionalProperties": False,
@@ -234,21 +228,13 @@ has a longest length: there real engines were seen to write what is no JSON (doc
 random model ends its texts soon, before it errs."""
 
 
-_LIKING = 6.0
-"""Added to the logit of a token that the tiny model is to like."""
 _ENOUGH = 3
 """Counterexamples after which nobody needs more."""
 
 
 @check("schema_enforced")
 def schema_enforced(subject: Subject) -> ClaimEvidence:
-    """Is each answer that was not cut valid by the schema that it was asked for, whatever the prompt says?
-
-    The tiny random model is given a liking for a control character, which no JSON may hold: a guarantee is one for
-    whatever a model would write.
-    """
-    liked = _control_character(subject.load.model)
-    liking: dict[str, object] = {} if liked is None else {"logit_bias": {str(liked): _LIKING}}
+    """Is each answer that was not cut valid by the schema that it was asked for, whatever the prompt says?"""
     wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
     fits = fits_schema(_SCHEMA, trusted=True)
     trials = failures = cut = 0
@@ -260,7 +246,6 @@ def schema_enforced(subject: Subject) -> ClaimEvidence:
             max_tokens=200,
             temperature=1.0,
             seed=number,
-            **liking,
         )
         if isinstance(document, str):
             return ClaimEvidence(why=document)

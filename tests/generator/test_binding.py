@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tokenswarm.base.presence import present
 from tokenswarm.generator.binding import FIRST_TOKEN_S, TOKEN_S, Arrival, Binding, BoundSession, Places, pauses
 from tokenswarm.scenario.distribution import Distribution
 
@@ -194,3 +195,51 @@ def test_pauses_hold_time_for_the_answer_and_to_think_and_are_the_session_s_own(
     assert drawn == [again() for _ in range(5)]
     assert min(drawn) >= FIRST_TOKEN_S + 100 * TOKEN_S
     assert (drawn == [other() for _ in range(5)]) == (mean == 0.0)
+
+
+class SearchesThePlan(Binding[int]):
+    """Finds the ready session whose place comes first by looking at the whole plan, and holds the product to it."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: BoundSession(3, lambda: 1.0))
+        self.checked = 0
+
+    def _before_its_place(self) -> int | None:
+        places = [entry for entry in self._plan if entry[2].owner in self._ready]
+        expected = self._ready[present(min(places)[2].owner)] if places else None
+        if not any(self._without.values()):
+            self.checked += bool(places)
+            waiter = super()._before_its_place()
+            assert waiter == expected
+            return waiter
+        return super()._before_its_place()
+
+
+def test_the_session_that_goes_on_early_is_the_one_whose_place_comes_first() -> None:
+    rng, binding, now = Random(5), SearchesThePlan(), 0.0
+    in_flight: list[tuple[float, int]] = []
+    turn: dict[int, int] = {}
+    for user in range(40):
+        binding.wait(None, user)
+    session_of: dict[int, BoundSession] = {}
+    for number in range(4000):
+        now += rng.expovariate(60.0)
+        for entry in sorted(entry for entry in in_flight if entry[0] <= now):
+            in_flight.remove(entry)
+            user = entry[1]
+            turn[user] += 1
+            if turn[user] <= 3:
+                binding.wait(session_of[user], user)
+            else:
+                binding.end(session_of.pop(user))
+                binding.wait(None, user)
+        arrival = Arrival(now, number)
+        user = binding.next_for(arrival)
+        if user is None:
+            continue
+        if user not in session_of:
+            session_of[user], turn[user] = BoundSession(3, lambda: rng.choice([1.0, 5.0, rng.expovariate(1.0)])), 1
+            binding.began(session_of[user], arrival)
+        in_flight.append((now + rng.expovariate(4.0), user))
+    assert binding.checked > 500
+    assert len(binding._early) <= len(binding._plan) + 40  # what is stale does not gather

@@ -135,6 +135,11 @@ class Binding(Generic[Waiter]):
         self._plan: list[tuple[float, int, Places]] = []
         """Places of later turns: a heap."""
         self._entries = itertools.count()
+        self._place_of: dict[BoundSession, tuple[float, int]] = {}
+        """When the next place of a session is due, and its entry, for those that have one in the plan."""
+        self._early: list[tuple[tuple[float, int], int, BoundSession]] = []
+        """Ready sessions by the time of their place: a heap, so that the next one is found without a search of the
+        whole plan. Entries of sessions that are not ready, or have another place by now, are stale."""
         self._begun: dict[BoundSession, None] = {}
         """In the order in which they began: a set would have another one in each run."""
         self._extra: Counter[str] = Counter()
@@ -153,6 +158,7 @@ class Binding(Generic[Waiter]):
             self._free.add(waiter, of_user)
             return
         self._ready[session], self._class_of[session] = waiter, of_user
+        self._note_early(session)
         if session.turns is None:
             self._unplanned.append(session)
         elif session._owed:
@@ -198,8 +204,11 @@ class Binding(Generic[Waiter]):
     def begin_phase(self, under_way: Iterable[Places], *, goes_on: bool) -> None:
         """A phase begins with places of sessions that are under way. `goes_on`: sessions of the phase before take them;
         otherwise whoever waits for a place begins a session."""
-        self._plan = [(places.next_s, next(self._entries), places) for places in under_way]
-        heapq.heapify(self._plan)
+        self._plan.clear()
+        self._place_of.clear()
+        self._early.clear()
+        for places in under_way:
+            self._enter(places)
         self._without.clear()
         self._not_planned.clear()
         self._extra.clear()
@@ -271,10 +280,10 @@ class Binding(Generic[Waiter]):
         for user_class in self._without:
             if (waiter := self._go_on_without(user_class)) is not None:
                 return waiter
-        waiting = [entry for entry in self._plan if entry[2].owner in self._ready]
-        if not waiting:
+        self._drop_stale()
+        if not self._early:
             return None
-        owner = present(min(waiting)[2].owner)
+        _, _, owner = heapq.heappop(self._early)
         owner._owed -= 1
         return self._ready.pop(owner)
 
@@ -286,17 +295,34 @@ class Binding(Generic[Waiter]):
             self._enter(Places(due + session.pause_s(), turns - 1, session.pause_s, owner, session.user_class))
 
     def _enter(self, places: Places) -> None:
-        heapq.heappush(self._plan, (places.next_s, next(self._entries), places))
+        entry = next(self._entries)
+        heapq.heappush(self._plan, (places.next_s, entry, places))
+        if places.owner is not None:
+            self._place_of[places.owner] = places.next_s, entry
+            self._note_early(places.owner)
+
+    def _note_early(self, session: BoundSession) -> None:
+        """Remember a session that is ready and has a place to come."""
+        if session in self._ready and (place := self._place_of.get(session)) is not None:
+            self._drop_stale()
+            heapq.heappush(self._early, (place, next(self._entries), session))
+
+    def _drop_stale(self) -> None:
+        early = self._early
+        while early and not (early[0][2] in self._ready and self._place_of.get(early[0][2]) == early[0][0]):
+            heapq.heappop(early)
 
     def _next_places(self, due: float) -> Places | None:
         """The places of the session that has one at the arrival that is due now: of the one whose time came first."""
         while self._plan and self._plan[0][0] <= due:
             _, _, places = heapq.heappop(self._plan)
             places.left -= 1
+            owner = places.owner
+            if owner is not None:
+                self._place_of.pop(owner, None)
             if places.left > 0:
                 places.next_s = due + places.pause_s()
                 self._enter(places)
-            owner = places.owner
             if owner is not None and owner._owed < 0:  # its turn was sent before its place
                 owner._owed += 1
                 continue

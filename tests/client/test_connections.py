@@ -731,3 +731,21 @@ def test_tokens_that_many_streams_get_at_once_lie_within_their_bounds(tmp_path: 
         > answer.ttft_uncertainty_ms * 1e6 + truth[name]["first_written_ns"] - truth[name]["first_write_ns"] + 3e5
     ]
     assert len(answers) == 150 and beyond == []
+
+
+@pytest.mark.parametrize(
+    ("piece", "ends"),
+    [
+        (sse(delta(content="one")), True),
+        (sse(delta(content="one")).replace(b"\n\n", b"\r\n\r\n"), True),
+        (sse(delta(content="one")) + sse(delta(content="two")), False),
+        (sse(delta(content="one")) + b'data: {"choices":', False),
+        (b'ent":"one"}}]}\n\n' + sse(delta(content="two"))[:20], False),
+        (b'ent":"one"}}]}\n\n', False),
+        (sse(delta(content="data: three")), False),  # rather too large a bound than one too small
+    ],
+    ids=["one", "with CRLF", "two", "one and a half", "two halves", "half", "says data:"],
+)
+def test_a_read_s_stamp_is_the_first_token_s_where_it_ends_with_its_event_alone(piece: bytes, ends: bool) -> None:
+    exchange = SimpleNamespace(connection=SimpleNamespace(reader=SimpleNamespace(bodies=[(3, piece)])))
+    assert client_module._Exchange._ends_with_first_token(exchange, 3) is ends  # type: ignore[arg-type]

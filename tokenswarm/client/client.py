@@ -123,6 +123,8 @@ class _Exchange:
     def _ends_with_first_token(self, index: int) -> bool:
         """Whether the event with the first token, and none with text before it, is the last one of a read."""
         pieces = [piece for read, piece in self.connection.reader.bodies if read == index]
+        if len(pieces) == 1 and pieces[0].startswith(b"data:") and pieces[0].endswith(b"\n\n"):
+            return pieces[0].count(b"data:") == 1  # the usual case: the token is in it, for its stamp is this read's
         alone = StreamDecoder()
         for number, piece in enumerate(pieces):
             alone.feed(number, piece)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
+from collections.abc import Sized
 
 import gevent
 from gevent.hub import Waiter
@@ -52,6 +53,7 @@ class LoopTime:
         "_looked_ns",
         "_loop",
         "_polled_ns",
+        "_ready_to_run",
         "_rest_ns",
         "_turns",
         "_watchers",
@@ -62,6 +64,7 @@ class LoopTime:
 
     def __init__(self, rest_ns: int = POLL_INTERVAL_NS if sys.platform == "linux" else 0) -> None:
         self._loop = loop = gevent.get_hub().loop
+        self._ready_to_run: Sized = loop._callbacks
         self._turns: deque[Waiter] = deque()
         self._rest_ns, self._longest_ns = rest_ns, LONGEST_REST_NS if rest_ns else 0
         self._polled_ns = self._looked_ns = self.earliest_ns = time.monotonic_ns()
@@ -89,6 +92,8 @@ class LoopTime:
             self._polled_ns = time.monotonic_ns()
             return
         self._polled_ns = now_ns = time.monotonic_ns()
+        if self._ready_to_run:  # greenlets run before the poll: resting first would delay their requests and the look
+            return
         worked = now_ns - self._looked_ns
         left = min(self._longest_ns, max(self._rest_ns, _RESTS_PER_WORK * worked)) - worked
         if left > _WORTH_SLEEPING_NS:

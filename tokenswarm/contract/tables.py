@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -265,20 +265,15 @@ def clean_text(text: str) -> str:
     return "'" + line if line.startswith(_FORMULA_LEADS) else line
 
 
-def _cell(kind: Kind, value: Any) -> str:
-    if value is None:
-        return ""
-    if kind == "ms":
-        return f"{value:.3f}"
-    if kind == "unix_s":
-        return f"{value:.6f}"
-    if kind == "text":
-        return clean_text(str(value))
-    if kind == "bool":
-        return "true" if value else "false"
-    if kind == "float":
-        return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}"
-    return str(int(value))
+_TEXT_OF: Mapping[Kind, Callable[[Any], str]] = {
+    "ms": "{:.3f}".format,
+    "unix_s": "{:.6f}".format,
+    "text": lambda value: clean_text(str(value)),
+    "bool": lambda value: "true" if value else "false",
+    "float": lambda value: f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}",
+    "int": lambda value: str(int(value)),
+}
+"""How a value of each kind is written."""
 
 
 def format_rows(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:
@@ -286,5 +281,8 @@ def format_rows(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for row in rows:
-        writer.writerow([_cell(column.kind, row.get(column.name)) for column in columns])
+        get = row.get
+        writer.writerow(
+            ["" if (value := get(column.name)) is None else _TEXT_OF[column.kind](value) for column in columns]
+        )
     return out.getvalue()

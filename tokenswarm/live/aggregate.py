@@ -82,7 +82,7 @@ class LiveAggregate:
         self.counts.update(other.counts)
         self.errors.update(other.errors)
         for name, distribution in other.latencies.items():
-            self.latencies.setdefault(name, LatencySketch()).merge(distribution)
+            self._sketch(name).merge(distribution)
 
     def add(self, row: Row, bounds: Mapping[str, float], timeline: Timeline) -> None:
         """Take in one row of requests.csv (by column name)."""
@@ -92,11 +92,11 @@ class LiveAggregate:
             self.errors[row["error"]] += 1
         if row["status"] == "ok":
             for name, value in measured.items():
-                self.latencies.setdefault(name, LatencySketch()).add(value)
+                self._sketch(name).add(value)
             if (row["completion_tokens"] or 0) >= 2:
-                self.latencies.setdefault(TOKENS, LatencySketch()).add(row["completion_tokens"])
+                self._sketch(TOKENS).add(row["completion_tokens"])
         if row[UNCERTAINTY] is not None:
-            self.latencies.setdefault(UNCERTAINTY, LatencySketch()).add(row[UNCERTAINTY])
+            self._sketch(UNCERTAINTY).add(row[UNCERTAINTY])
         met = meets(row, measured, bounds)
         counts["good"] += met is True
         counts["undetermined"] += met is None
@@ -112,6 +112,12 @@ class LiveAggregate:
         for name, of_row in METRICS.own_sums:
             counts[name] += of_row(row) or 0  # type: ignore[assignment]  # a float is counted too
         self._add_to_window(row, timeline, met is True)
+
+    def _sketch(self, name: str) -> LatencySketch:
+        sketch = self.latencies.get(name)
+        if sketch is None:  # not setdefault: most requests meet sketches that are there, and need not make new ones
+            sketch = self.latencies[name] = LatencySketch()
+        return sketch
 
     def _add_to_window(self, row: Row, timeline: Timeline, good: bool) -> None:
         """Tokens and answers that arrived inside the window, as docs/metrics.md spreads them over time."""
@@ -170,7 +176,9 @@ class Delta:
     def add(self, row: Row, bounds: Mapping[str, float], timeline: Timeline) -> None:
         """Take in one row of requests.csv (by column name)."""
         key = (row["phase"], row["user_class"])
-        self.tallies.setdefault(key, LiveAggregate()).add(row, bounds, timeline)
+        if key not in self.tallies:
+            self.tallies[key] = LiveAggregate()
+        self.tallies[key].add(row, bounds, timeline)
         if row["phase"] == "warmup" and row["status"] == "ok" and row["e2e_ms"] is not None:
             ttft_ms = row["e2e_ms"] if row["ttft_ms"] is None else row["ttft_ms"]
             self.warmup.append(

@@ -13,7 +13,7 @@ import pytest
 
 from tests.waiting import for_ever, until
 from tokenswarm.client.answer import Answer, Usage
-from tokenswarm.client.client import LLMClient
+from tokenswarm.client.client import OTHER_MODEL, LLMClient, is_other_model
 
 from .events import ROLE, decode, delta, finish, sse, stream, text_of, usage
 from .servers import END, STREAM_BODY, STREAM_HEAD, ByteServer, Peer, answering, ask, chunk, plain
@@ -435,3 +435,39 @@ def test_an_answer_that_is_over_is_not_cancelled_by_the_end_of_the_run(
     gevent.sleep(0.2)
     client.cancel_all()
     assert (asked.get().status, asked.get().text) == ("ok", "Hello")
+
+
+# ---- the model that answers
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "other"),
+    [
+        ("llama-3-8b", "llama-3-8b", False),
+        ("meta-llama/Llama-3-8B", "llama-3-8b", False),
+        ("gpt-5", "gpt-5-2026-01-01", False),
+        ("llama3", "llama3:latest", False),
+        ("/models/tiny/", "tiny", False),
+        ("llama-3-70b", "llama-3-8b", True),
+        ("gpt-5", "claude-4", True),
+        (None, "tiny", False),
+        ("tiny", "", False),
+    ],
+)
+def test_one_name_written_in_several_ways_is_one_model(asked: object, answered: str, other: bool) -> None:
+    assert is_other_model(asked, answered) is other
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("answered", "odd"), [("tiny", ()), ("other", (OTHER_MODEL,)), (7, ())])
+def test_an_answer_that_names_another_model_says_so(
+    streamed: bool, answered: object, odd: tuple[str, ...], serve: Serve, connect: Connect
+) -> None:
+    stream_of = [{**event, "model": answered} for event in (ROLE, delta(content="a"), finish())]
+    whole = {"model": answered, "choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}
+    server = serve(
+        answering(STREAM_HEAD + chunk(stream(*stream_of)) + END if streamed else plain(json.dumps(whole).encode()))
+    )
+    answer = ask(connect(server.url), model="tiny", stream=streamed)
+    assert answer.ok and answer.text == "a"
+    assert answer.oddities == odd

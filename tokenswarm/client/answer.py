@@ -29,6 +29,8 @@ class Answer:
     error_detail: str = ""
     http_status: int | None = None
     finish_reason: str | None = None
+    model: str = ""
+    """The model that the answer names; empty where it names none."""
     text: str = ""
     """The answer proper, without reasoning; of calls of tools, their names and arguments."""
     calls: tuple[ToolCall, ...] = ()

@@ -77,6 +77,25 @@ def _was_stale(answer: Answer, came: int, sent_ns: int) -> bool:
     return closed and time.monotonic_ns() - sent_ns < _STALE_S * _NS_PER_S
 
 
+OTHER_MODEL = "it names another model than the one that was asked for"
+
+
+def is_other_model(asked: object, answered: str) -> bool:
+    """Whether an answer names a model that is not the one asked for, as where a gateway falls back to another. Engines
+    and clouds write one name in several ways: with or without the folder or organization before it, a version or tag
+    behind it, in capitals or not. Those are the same."""
+    if not isinstance(asked, str) or not asked or not answered:
+        return False
+    names = [name.lower().rstrip("/").rpartition("/")[2].partition(":")[0] for name in (asked, answered)]
+    return not (names[0].startswith(names[1]) or names[1].startswith(names[0]))
+
+
+def _with_model(answer: Answer, body: Mapping[str, object]) -> Answer:
+    if answer.model and answer.model != body.get("model") and is_other_model(body.get("model"), answer.model):
+        answer.oddities += (OTHER_MODEL,)
+    return answer
+
+
 def is_own_limit(error: OSError) -> bool:
     """Whether a limit of this machine or process is behind an error, and not the network or the server."""
     if isinstance(error, socket.gaierror):  # a name is looked up through files and sockets too
@@ -187,13 +206,13 @@ class LLMClient:
         if connection is not None:
             came = self._exchange(connection, request, streamed, answer, sent_ns, sent_ns)
             if self._cancelled or not _was_stale(answer, came, sent_ns):
-                return answer
+                return _with_model(answer, body)
             answer = Answer(sent_at=answer.sent_at, oddities=(SENT_AGAIN,))
         connection = self._connect(answer, sent_ns)
         if connection is None:
             return answer
         self._exchange(connection, request, streamed, answer, sent_ns, time.monotonic_ns() - apart_ns)
-        return answer
+        return _with_model(answer, body)
 
     def cancel_all(self) -> int:
         """End everything in flight as `cancelled`; no further request is sent. Returns how many there were."""

@@ -133,7 +133,7 @@ class Decoder:
         stream = self.stream
         if failure is None:
             stream.finish(end_ns)
-        answer.finish_reason = stream.finish_reason
+        answer.finish_reason, answer.model = stream.finish_reason, stream.model
         answer.usage = stream.usage or answer.usage
         stream.token_stamps = without_markup(stream.content, stream.token_stamps)
         answer.chunks = len(stream.token_stamps)
@@ -190,6 +190,7 @@ class Decoder:
             answer.fail("malformed_event", str(error))
             return None
         answer.oddities += tuple(odd)
+        answer.model = event.model if isinstance(event.model, str) else ""
         return event
 
     def _channels(self, answer: Answer, sent_ns: int) -> None:

@@ -168,6 +168,7 @@ class Event(msgspec.Struct, gc=False):
     usage: _Usage | None = None
     x_groq: _Gateway | None = None
     timings: _Timings | None = None
+    model: Any = None
     error: Any = None
     object: Any = None
     type: Any = None
@@ -282,7 +283,7 @@ class _Lenient:
             timings=_Timings(self._count(timings, "cache_n", "timings.")) if timings else None,
             **{
                 name: document.get(name)
-                for name in ("error", "object", "type", "message", "detail", "msg", "errors", "base_resp")
+                for name in ("model", "error", "object", "type", "message", "detail", "msg", "errors", "base_resp")
             },
         )
 

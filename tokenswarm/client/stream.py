@@ -65,6 +65,7 @@ class StreamDecoder:
         "events",
         "finish_reason",
         "late",
+        "model",
         "odd",
         "reasoning",
         "strange",
@@ -92,6 +93,8 @@ class StreamDecoder:
         self.late = False
         """Whether an event came behind [DONE]."""
         self.events = False
+        self.model = ""
+        """What answers, by the first event that names it."""
         self.odd: dict[str, None] = {}
         """What was odd of the events, each thing once."""
         self.strange = b""
@@ -224,6 +227,8 @@ class StreamDecoder:
         if event.tells_error():
             self._fail(error_kind(payload), error_text(payload))
             return
+        if not self.model and isinstance(event.model, str):
+            self.model = event.model
         for usage in event.counts():
             self.usage = merged(self.usage, usage)
         if event.choices:

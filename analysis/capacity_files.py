@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tokenswarm.analysis.capacity.comparison import CapacityRatio, differences, overlaid, ratio_of
+from tokenswarm.analysis.capacity.capacity_comparison import CapacityRatio, differences, overlaid, ratio_of
 from tokenswarm.analysis.capacity.frontier import add_frontier
 from tokenswarm.analysis.capacity.judge import CapacityJudge
 from tokenswarm.analysis.render.capacity_page import (
@@ -23,7 +23,7 @@ from tokenswarm.analysis.wording import number
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import link_to, make_folder, write_whole
-from tokenswarm.contract.capacity import CAPACITY_JSON, Capacity, read_capacity, write_capacity
+from tokenswarm.contract.capacity_record import CAPACITY_JSON, Capacity, read_capacity, write_capacity
 from tokenswarm.contract.tables import JUNIT_XML
 
 CAPACITY_MD, CAPACITY_HTML = "capacity.md", "capacity.html"

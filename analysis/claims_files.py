@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenswarm.analysis.compare.comparison import Result
-from tokenswarm.analysis.compare.one_shot import geometric
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
+from tokenswarm.analysis.compare.one_shot_figures import geometric
 from tokenswarm.analysis.one_shot_files import write_one_shot_files
 from tokenswarm.analysis.render.claims_page import claims_markdown, render_claims, sentence
-from tokenswarm.analysis.verdict.claim import spread_ratio, trend
+from tokenswarm.analysis.verdict.claim_evidence import spread_ratio, trend
 
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.files import make_folder, write_whole
 from tokenswarm.contract.claims_record import Claims, write_claims
-from tokenswarm.contract.one_shot import OneShot
+from tokenswarm.contract.one_shot_record import OneShot
 from tokenswarm.contract.summary.figure import Figure
 
 CLAIMS_MD, CLAIMS_HTML = "claims.md", "claims.html"

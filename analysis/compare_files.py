@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenswarm.analysis.compare.report import Comparison, document
+from tokenswarm.analysis.compare.comparison_report import Comparison, document
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
 from tokenswarm.base.files import make_folder, write_whole

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenswarm.analysis.render.decision_page import decision_markdown, decision_sentences, render_decision
 
 from tokenswarm.base.files import write_whole
-from tokenswarm.contract.decision import Decision, write_decision
+from tokenswarm.contract.decision_record import Decision, write_decision
 
 DECISION_MD, DECISION_HTML = "decision.md", "decision.html"
 

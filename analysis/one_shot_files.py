@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenswarm.analysis.compare.one_shot import with_answer
+from tokenswarm.analysis.compare.one_shot_figures import with_answer
 from tokenswarm.analysis.render.one_shot_page import one_shot_markdown, render_one_shot
 
 from tokenswarm.base.files import make_folder, write_whole
-from tokenswarm.contract.one_shot import OneShot, write_one_shot
+from tokenswarm.contract.one_shot_record import OneShot, write_one_shot
 
 ONE_SHOT_MD, ONE_SHOT_HTML = "oneshot.md", "oneshot.html"
 

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from tokenswarm.analysis.cache import yardstick as cache
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import server_view, slo
-from tokenswarm.analysis.figures.adapters import adapters_of
-from tokenswarm.analysis.figures.constraints import constraint_uses
+from tokenswarm.analysis.figures.adapter_figures import adapters_of
+from tokenswarm.analysis.figures.constrained_answers import constraint_uses
 from tokenswarm.analysis.figures.control_arm import control_arm
 from tokenswarm.analysis.figures.cost import cost_figures
 from tokenswarm.analysis.figures.drift_series import drift_figures
@@ -31,14 +31,14 @@ from tokenswarm.analysis.figures.level_figures import (
     spoilt_at_level,
     withheld,
 )
-from tokenswarm.analysis.figures.levels import LoadLevel, load_levels
 from tokenswarm.analysis.figures.mix_shares import mix_note, mix_shares
 from tokenswarm.analysis.figures.outages import outage_figures
 from tokenswarm.analysis.figures.rates import every_rate
+from tokenswarm.analysis.figures.run_levels import LoadLevel, load_levels
 from tokenswarm.analysis.figures.speculation import speculation_of
 from tokenswarm.analysis.figures.statistics import Estimate, share
 from tokenswarm.analysis.figures.steady_part import LOAD_CHANGED, steady_part
-from tokenswarm.analysis.figures.tasks import task_figures
+from tokenswarm.analysis.figures.task_figures import task_figures
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window, find_window
 from tokenswarm.analysis.read.run_folder import Run

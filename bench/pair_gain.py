@@ -27,8 +27,8 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.presence import present
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 CORPUS = load_corpus()

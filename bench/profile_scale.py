@@ -25,7 +25,7 @@ CHILD = """
 import json, resource, sys, time
 begin, cpu = time.perf_counter(), time.process_time()
 from tokenswarm.analysis.traffic.columns import collect
-from tokenswarm.analysis.traffic.profile import profile
+from tokenswarm.analysis.traffic.workload_profile import profile
 from tokenswarm.traces.reader import open_trace
 found = profile(collect(open_trace(sys.argv[1]).requests()))
 took, cpu = time.perf_counter() - begin, time.process_time() - cpu

@@ -22,7 +22,7 @@ SAMPLE_ROWS = 20_000
 CHILD = """
 import json, resource, sys, time
 begin = time.perf_counter()
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 summary = report(sys.argv[1])
 took = time.perf_counter() - begin
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -182,7 +182,7 @@ REASONS = {
     "generator/test_plugin.py": (1, "the event loop is held for real"),
     "live/test_exporter.py": (3, "a timer of the event loop beside a page that is made"),
     "run/test_locust_process.py": (1, "a child that ignores SIGTERM until it is killed"),
-    "run/test_soak.py": (1, "a child that waits until it has the lowest priority"),
+    "run/test_soak_run.py": (1, "a child that waits until it has the lowest priority"),
 }
 """File -> how many sleeps it has at the most, and what they are for."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -124,3 +125,11 @@ def test_each_folder_keeps_out_what_belongs_to_others() -> None:
             if path.is_relative_to(ROOT / folder):
                 imported = {target.partition(".")[0] for target in targets(module, path, ours)}
                 assert not imported & names, f"{module} of {package}"
+
+
+def test_each_file_name_says_which_file_it_is() -> None:
+    """Whoever looks for `capacity_record` finds one file, in whatever room."""
+    named = Counter(path.stem for path in modules().values() if path.is_relative_to(ROOT / "tokenswarm"))
+    named += Counter(path.stem for path in modules().values() if path.is_relative_to(ROOT / "analysis"))
+    assert len(named) > 400
+    assert [name for name, times in named.items() if times > 1 and not name.startswith("__")] == []

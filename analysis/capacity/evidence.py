@@ -23,7 +23,7 @@ from tokenswarm.analysis.search.load_levels import (
     SearchSettings,
 )
 
-from tokenswarm.contract.capacity import CapacityFigure, CapacityLevel, CapacityRun
+from tokenswarm.contract.capacity_record import CapacityFigure, CapacityLevel, CapacityRun
 from tokenswarm.contract.metric import Latency
 from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import RequestBounds, bounds_of_run

@@ -17,7 +17,7 @@ from tokenswarm.analysis.figures.quantities import is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import Estimate, percentiles
 from tokenswarm.analysis.read.run_folder import Run, read_run
 
-from tokenswarm.contract.capacity import (
+from tokenswarm.contract.capacity_record import (
     COST,
     E2E,
     ENERGY,

@@ -14,7 +14,7 @@ from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.search.capacity_search import SearchStep, judge, next_step
 from tokenswarm.analysis.search.load_levels import LoadEvidence, SearchSettings
 
-from tokenswarm.contract.capacity import Capacity, CapacityRun, CapacityTier
+from tokenswarm.contract.capacity_record import Capacity, CapacityRun, CapacityTier
 from tokenswarm.contract.objectives import RequestBounds
 
 

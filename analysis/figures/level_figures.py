@@ -8,9 +8,9 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import quantities as metrics
 from tokenswarm.analysis.figures import slo
 from tokenswarm.analysis.figures.cost import cost_figures
-from tokenswarm.analysis.figures.levels import LoadLevel
 from tokenswarm.analysis.figures.rates import every_rate
-from tokenswarm.analysis.figures.tasks import task_figures
+from tokenswarm.analysis.figures.run_levels import LoadLevel
+from tokenswarm.analysis.figures.task_figures import task_figures
 from tokenswarm.analysis.figures.timing import TimingError
 from tokenswarm.analysis.read.run_folder import Run
 

@@ -17,7 +17,7 @@ from tokenswarm.analysis.figures.certification import certify
 from tokenswarm.analysis.figures.flow import Flow
 from tokenswarm.analysis.figures.quantities import by_row, error_rate, is_ok, latency_of, valid_output
 from tokenswarm.analysis.figures.statistics import RATE_BLOCKS, Estimate, block_rate, percentiles, share_of
-from tokenswarm.analysis.figures.tasks import task_figures
+from tokenswarm.analysis.figures.task_figures import task_figures
 from tokenswarm.analysis.figures.window import Window, ended_at
 
 from tokenswarm.contract.manifest import NOT_CHECKED, Manifest

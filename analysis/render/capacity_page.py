@@ -20,7 +20,7 @@ from tokenswarm.analysis.render.junit import junit_of
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.verdict.gates import FAILED, PASSED, SKIPPED, Case
 
-from tokenswarm.contract.capacity import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
+from tokenswarm.contract.capacity_record import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tables import DASHBOARD_HTML
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from tokenswarm.analysis import wording as text
 
 from tokenswarm.base.numbers import significant
-from tokenswarm.contract.capacity import ENDINGS, Capacity, CapacityFigure, CapacityLevel
+from tokenswarm.contract.capacity_record import ENDINGS, Capacity, CapacityFigure, CapacityLevel
 from tokenswarm.contract.metrics import METRICS
 
 UNITS = {"users": "users", "requests_s": "requests/s"}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures.level_figures import rising
 from tokenswarm.analysis.render.chart import PALETTE, Chart, ChartSection, Trace, axis, latency_axis, numbers, plain
-from tokenswarm.analysis.render.levels import rate_of
+from tokenswarm.analysis.render.level_table import rate_of
 
 from tokenswarm.base.foreign import listed
 from tokenswarm.contract.metric import Place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from tokenswarm.analysis.read.replay_plan import read_replay_plan
+from tokenswarm.analysis.read.replay_table import read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render.chart import Chart, ChartSection, axis, line, numbers
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
-from tokenswarm.analysis.verdict.claim import region_words
+from tokenswarm.analysis.verdict.claim_evidence import region_words
 
 from tokenswarm.contract.claims_record import (
     CONTRADICTED,

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.compare.comparison import BETTER, EQUAL, UNDECIDED, WORSE, Result, shown
+from tokenswarm.analysis.compare.comparison_report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.compare.groups import Groups, about, shared_settings
-from tokenswarm.analysis.compare.report import QUANTILES, Comparison, curve_titles
 from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import GOOD, IDLE, Chart, axis, latency_axis, line, numbers, plain
 from tokenswarm.analysis.render.markdown import escape

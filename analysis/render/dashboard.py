@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
-from tokenswarm.analysis.figures.levels import load_levels
 from tokenswarm.analysis.figures.quantities import is_ok
+from tokenswarm.analysis.figures.run_levels import load_levels
 from tokenswarm.analysis.figures.timeline import TimeBins, make_timeline
 from tokenswarm.analysis.figures.window import Window, find_window
-from tokenswarm.analysis.read.kept_answers import kept_answers, visible
+from tokenswarm.analysis.read.answers_file import kept_answers, visible
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.render import page, tiles
 from tokenswarm.analysis.render.assets import chart_page, environment
@@ -30,9 +30,9 @@ from tokenswarm.analysis.render.charts_levels import levels_section
 from tokenswarm.analysis.render.charts_replay import replay_section
 from tokenswarm.analysis.render.charts_shape import shape_charts
 from tokenswarm.analysis.render.charts_time import primary_latency, run_charts
-from tokenswarm.analysis.render.interference import interference_rows, interference_section
-from tokenswarm.analysis.render.levels import headings
-from tokenswarm.analysis.render.tasks import task_counts, task_rows
+from tokenswarm.analysis.render.interference_section import interference_rows, interference_section
+from tokenswarm.analysis.render.level_table import headings
+from tokenswarm.analysis.render.task_rows import task_counts, task_rows
 from tokenswarm.analysis.wording import load_sentence
 
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT

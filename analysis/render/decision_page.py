@@ -12,7 +12,7 @@ from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.tune_page import ratio_words
 
 from tokenswarm.base.numbers import significant
-from tokenswarm.contract.decision import PAIRS, RACE, SEARCH, Decision, SideRecord
+from tokenswarm.contract.decision_record import PAIRS, RACE, SEARCH, Decision, SideRecord
 from tokenswarm.contract.objectives import parse_objectives
 from tokenswarm.contract.tune_record import Ratio
 

@@ -7,7 +7,7 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.render.figures import latency_title, shown_latencies
-from tokenswarm.analysis.render.levels import headings, level_rows
+from tokenswarm.analysis.render.level_table import headings, level_rows
 from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.wording import bound_words, load_sentence, shown_state, verdict_words
 

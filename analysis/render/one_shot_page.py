@@ -8,11 +8,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.compare.one_shot import CASE_WORDS, state_words, subject
+from tokenswarm.analysis.compare.one_shot_figures import CASE_WORDS, state_words, subject
 from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 
-from tokenswarm.contract.one_shot import OneShot, ShotEngine, ShotRow
+from tokenswarm.contract.one_shot_record import OneShot, ShotEngine, ShotRow
 from tokenswarm.contract.summary.figure import Figure
 
 HEADINGS = ("Engine", "Prompt", "Duration", "Tokens", "Tokens/s", "TTFT", "Cached tokens")

@@ -12,9 +12,9 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
-from tokenswarm.analysis.render.answer import answer
+from tokenswarm.analysis.render.answer_sentence import answer
 from tokenswarm.analysis.render.figures import latency_title, rate_figures, shown_latencies
-from tokenswarm.analysis.render.levels import level_rows
+from tokenswarm.analysis.render.level_table import level_rows
 from tokenswarm.analysis.verdict.outcome import VALID
 
 from tokenswarm.contract.engine_title import engine_title

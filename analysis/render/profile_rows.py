@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tokenswarm.analysis import wording as text
-from tokenswarm.analysis.traffic.profile import HitRates, Lengths, TrafficProfile
+from tokenswarm.analysis.traffic.workload_profile import HitRates, Lengths, TrafficProfile
 
 from tokenswarm.base.numbers import significant
 

@@ -11,7 +11,13 @@ from rich.table import Table
 from rich.text import Text
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.profile_rows import Named, profile_rows
-from tokenswarm.analysis.traffic.profile import ArrivalFigures, HitRates, Lengths, SharedFigures, TrafficProfile
+from tokenswarm.analysis.traffic.workload_profile import (
+    ArrivalFigures,
+    HitRates,
+    Lengths,
+    SharedFigures,
+    TrafficProfile,
+)
 
 from tokenswarm.base.numbers import significant
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from tokenswarm.analysis.cache.hit_curve import HitCurve, hit_curve, uses_of_blocks
 from tokenswarm.analysis.figures.statistics import Estimate
-from tokenswarm.analysis.read.replay_plan import ReplayPlan, read_replay_plan
+from tokenswarm.analysis.read.replay_table import ReplayPlan, read_replay_plan
 from tokenswarm.analysis.read.run_folder import Run
 
 from tokenswarm.base.numbers import significant

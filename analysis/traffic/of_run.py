@@ -8,7 +8,7 @@ from tokenswarm.analysis.cache.run_curve import run_curve
 from tokenswarm.analysis.cache.yardstick import RunPaths, paths_of_run
 from tokenswarm.analysis.read.run_folder import Run
 from tokenswarm.analysis.traffic.columns import Traffic
-from tokenswarm.analysis.traffic.profile import (
+from tokenswarm.analysis.traffic.workload_profile import (
     BLOCK_SIZES,
     Sharing,
     TrafficProfile,

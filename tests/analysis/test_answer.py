@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tokenswarm.analysis.render.answer import answer
-from tokenswarm.analysis.render.levels import level_rows
+from tokenswarm.analysis.render.answer_sentence import answer
+from tokenswarm.analysis.render.level_table import level_rows
 
 from tokenswarm.contract.manifest import LoadRecord
 from tokenswarm.contract.summary.figure import Figure

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import render
 from tokenswarm.analysis.render.markdown import markdown
-from tokenswarm.analysis.render.terminal import summary_table
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.render.terminal_summary import summary_table
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.wording import load_sentence
 

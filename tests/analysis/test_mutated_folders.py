@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.compare_files import write_comparison
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.verdict.outcome import BY_NAME
 
-from tests.analysis.test_report import render
+from tests.analysis.test_run_report import render
 from tests.examples import examples
 from tests.mutations import changed, mutate_csv, mutate_json
 from tokenswarm.base.errors import UserError

@@ -19,10 +19,10 @@ from tests.browser.gallery import RECORDS
 from tests.examples import examples
 from tests.mutations import changed, mutate_json
 from tokenswarm.base.errors import UserError
-from tokenswarm.contract.capacity import read_capacity
+from tokenswarm.contract.capacity_record import read_capacity
 from tokenswarm.contract.claims_record import read_claims
-from tokenswarm.contract.decision import read_decision
-from tokenswarm.contract.one_shot import read_one_shot
+from tokenswarm.contract.decision_record import read_decision
+from tokenswarm.contract.one_shot_record import read_one_shot
 from tokenswarm.contract.tune_record import read_tune
 
 MAKERS: dict[str, Callable[[Path], object]] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 
 from tokenswarm.contract.summary.summary_file import read_summary, summary_json
 

@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-from tokenswarm.analysis.compare.report import compare_runs
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.compare.comparison_report import compare_runs
+from tokenswarm.analysis.run_report import report
 
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError

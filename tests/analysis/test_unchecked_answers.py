@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 
 from tests.analysis.make_run import START, manifest, row, write_run
 

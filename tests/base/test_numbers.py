@@ -51,13 +51,13 @@ OWN = {
     "tokenswarm/base/numbers.py",
     "tokenswarm/client/events.py",  # what was read before, to say what is odd of it
     "tokenswarm/claim_checks/checks.py",  # files that are installed with an engine
-    "tokenswarm/claim_checks/flags.py",
+    "tokenswarm/claim_checks/parser_flags.py",
     "tokenswarm/engines/local/install.py",
     "tokenswarm/engines/local/tiny_gguf.py",
     "tokenswarm/commands/capacity.py",  # what this process has written
     "tokenswarm/generator/reporter.py",
     "tokenswarm/run/locust_process.py",
-    "tokenswarm/virtual/engine.py",
+    "tokenswarm/virtual/simulated_engine.py",
 }
 """Who may read JSON by Python's own function: nobody expects the RecursionError of what is nested deeply."""
 

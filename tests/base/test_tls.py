@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.base.tls import client_context, untrusted_hint
-from tokenswarm.scenario.endpoint import EndpointSettings
+from tokenswarm.scenario.endpoint_settings import EndpointSettings
 
 
 @pytest.mark.parametrize("log", ["/not/there/keys", "/", "", "keys"])

@@ -16,27 +16,27 @@ from typing import Any
 from rich.console import Console
 from tokenswarm.analysis.capacity_files import compare_capacities
 from tokenswarm.analysis.claims_files import write_claims_files
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.compare_files import write_comparison
 from tokenswarm.analysis.decision_files import write_decision_files
 from tokenswarm.analysis.one_shot_files import write_one_shot_files
 from tokenswarm.analysis.render.capacity_page import render_capacity
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.tune_files import write_tune_files
 
 from tests.analysis.figures.test_interference import folder as run_of_interference
 from tests.analysis.make_run import make_run
 from tests.analysis.test_load_levels import made as run_of_levels
 from tokenswarm.cli import main
-from tokenswarm.contract.capacity import read_capacity
+from tokenswarm.contract.capacity_record import read_capacity
 from tokenswarm.contract.claims_record import read_claims
-from tokenswarm.contract.decision import read_decision
-from tokenswarm.contract.one_shot import read_one_shot
+from tokenswarm.contract.decision_record import read_decision
+from tokenswarm.contract.one_shot_record import read_one_shot
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.contract.tune_record import read_tune
 from tokenswarm.run.life import LoadTools
 from tokenswarm.run.options import LoadOptions
-from tokenswarm.virtual.load import EngineClock, VirtualLoad
+from tokenswarm.virtual.virtual_load import EngineClock, VirtualLoad
 
 RECORDS = Path(__file__).parent / "records"
 MANY = 300

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 
 from tests.analysis.make_run import START, make_run, manifest, row, write_run
 from tokenswarm.contract.tables import DASHBOARD_HTML

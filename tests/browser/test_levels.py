@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 
 from tests.analysis.test_load_levels import made
 from tokenswarm.contract.tables import DASHBOARD_HTML

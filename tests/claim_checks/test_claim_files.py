@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tokenswarm.analysis.compare.comparison import compared
-from tokenswarm.analysis.compare.one_shot import CASES, TITLES
+from tokenswarm.analysis.compare.one_shot_figures import CASES, TITLES
 
 from tokenswarm.base import lookup
 from tokenswarm.base.config_text import parse_set

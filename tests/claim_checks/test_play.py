@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from tokenswarm.analysis import claims_files
 from tokenswarm.analysis.render.claims_page import claims_markdown, render_claims
-from tokenswarm.analysis.verdict.claim import settle
+from tokenswarm.analysis.verdict.claim_evidence import settle
 
 from tests.run.helpers import ANSWERS, FakeEngine
 from tokenswarm.base.errors import Exit, UserError

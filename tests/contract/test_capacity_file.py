@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.contract.capacity import (
+from tokenswarm.contract.capacity_record import (
     CAPACITY_FORMAT,
     Capacity,
     CapacityFigure,

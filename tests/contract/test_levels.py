@@ -10,7 +10,7 @@ import pytest
 from tokenswarm.contract.levels import BEGAN, LevelRecord, levels_of_users, number_at, planned_levels
 from tokenswarm.contract.manifest import LoadRecord, Manifest, manifest_json, manifest_of
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 
 def spans(levels: list[LevelRecord]) -> list[tuple[int, float, float | None]]:

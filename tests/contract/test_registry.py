@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
-from tokenswarm.analysis.compare.report import compare_runs, document
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.compare.comparison_report import compare_runs, document
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.wording import number
 
 from docs.grafana import BOARD, completed

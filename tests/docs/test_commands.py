@@ -15,7 +15,7 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.base.typed import CommandParser
 from tokenswarm.cli import _parser
 from tokenswarm.scenario.loading import load_scenario, scenario_names
-from tokenswarm.sim.options import parser as sim_parser
+from tokenswarm.sim.command_line import parser as sim_parser
 
 ENVIRONMENT = {"GPUS", "API_KEY", "HF_TOKEN", "PYTHON", "ARGS"}
 """Variables of make that no option carries."""

@@ -32,7 +32,7 @@ def test_a_decision_ends_with_a_page_whose_links_lead_to_its_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tokenswarm.analysis.report.render", lambda run, summary: "a page takes longest")
+    monkeypatch.setattr("tokenswarm.analysis.run_report.render", lambda run, summary: "a page takes longest")
     Path("little.toml").write_text(SPACE)
     assert main(["decide", *LITTLE, "--json"]) == Exit.PASSED
     decision = json.loads(capsys.readouterr().out)

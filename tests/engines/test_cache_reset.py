@@ -7,7 +7,7 @@ import pytest
 from tests.engines.helpers import fake_description
 from tokenswarm.contract.manifest import CacheResetRecord
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.management_http import HttpReply, Unreachable
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenswarm.engines.emptiness import requests_inside, wait_until_empty
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec.engine_spec import load_description
 
 

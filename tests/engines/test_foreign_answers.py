@@ -20,11 +20,11 @@ from tokenswarm.engines import kept, load_description
 from tokenswarm.engines import management_http as web
 from tokenswarm.engines.adopt import adopt
 from tokenswarm.engines.cache_reset import reset_cache
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec import metrics_text
 from tokenswarm.engines.spec.engine_spec import known_engines
 from tokenswarm.engines.watch import histograms
-from tokenswarm.run import calibrate, prompt_lengths
+from tokenswarm.run import calibration, prompt_lengths
 from tokenswarm.run.preflight import listed_models
 
 NAMES = [
@@ -152,7 +152,7 @@ def note(kind: type) -> st.SearchStrategy[str]:
 
 
 @settings(**MANY)
-@given(TREES.map(json.dumps) | note(kept.Running) | note(calibrate.Calibration) | st.just("[" * 5000))
+@given(TREES.map(json.dumps) | note(kept.Running) | note(calibration.Calibration) | st.just("[" * 5000))
 def test_notes_of_earlier_commands_however_damaged_are_passed_over(text: str) -> None:
     with tempfile.TemporaryDirectory() as under:
         folder = Path(under) / "running"
@@ -160,6 +160,6 @@ def test_notes_of_earlier_commands_however_damaged_are_passed_over(text: str) ->
         (folder / "x.json").write_text(text, encoding="utf-8", errors="replace")
         list(kept.written_down(Path(under)))
         (Path(under) / "calibration.json").write_text(text, encoding="utf-8", errors="replace")
-        with mock.patch.object(calibrate, "path", lambda: Path(under) / "calibration.json"):
-            found = calibrate.stored()
+        with mock.patch.object(calibration, "path", lambda: Path(under) / "calibration.json"):
+            found = calibration.stored()
             assert found is None or found.workers_for(10) >= 1

@@ -12,7 +12,7 @@ import pytest
 from tests.engines.helpers import fake_description, recorded
 from tests.waiting import until
 from tokenswarm.contract.manifest import HistogramRecord, ServerLatencyRecord
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec.engine_spec import HistogramSource, load_description
 from tokenswarm.engines.watch.histograms import Histogram, HistogramReading, between, growth, read
 from tokenswarm.engines.watch.telemetry import Telemetry

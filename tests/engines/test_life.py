@@ -24,7 +24,7 @@ from tokenswarm.base.ports import free_port
 from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, HOST_METRIC_COLUMNS, names
 from tokenswarm.engines import shared_memory
 from tokenswarm.engines.adopt import adopt, matches, probe
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.local import processes
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
 from tokenswarm.engines.management_http import HttpReply

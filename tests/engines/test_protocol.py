@@ -10,7 +10,7 @@ import pytest
 from tests.engines.helpers import fake_description
 from tokenswarm.engines.adopt import adopt
 from tokenswarm.engines.docker.docker_engine import DockerEngine
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.kept import Running
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
 from tokenswarm.engines.management_http import HttpReply, Unreachable

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.local.process_sampler import ProcessSampler
 from tokenswarm.engines.watch.gpu import GpuSampler, throttle, visible
 from tokenswarm.engines.watch.telemetry import Telemetry

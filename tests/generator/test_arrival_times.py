@@ -18,7 +18,7 @@ from tokenswarm.generator.dispatch import Dispatcher
 from tokenswarm.generator.plan import plan_from
 from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.arrival_times import read_times
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.corpus import load_corpus

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.generator.budget import REQUESTS, USD, BudgetShare, usd
 from tokenswarm.generator.session_stream import Share
-from tokenswarm.scenario.endpoint import EndpointSettings
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.endpoint_settings import EndpointSettings
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.workloads.base import Prompt
 
 PRICES = EndpointSettings(input_usd_per_million=1.0, cached_usd_per_million=0.1, output_usd_per_million=4.0)

@@ -14,7 +14,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator.binding import BoundSession
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions
 from tokenswarm.generator.session_stream import Share
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.workloads.base import RecordedTime
 
 ABSURD = Load(rate=1e12, duration_s=3600)

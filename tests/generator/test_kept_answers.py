@@ -6,7 +6,7 @@ import json
 import stat
 from pathlib import Path
 
-from tokenswarm.analysis.read.kept_answers import kept_answers, visible
+from tokenswarm.analysis.read.answers_file import kept_answers, visible
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.tables import ANSWERS_JSONL

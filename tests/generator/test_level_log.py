@@ -18,7 +18,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import MANIFEST_JSON
 from tokenswarm.generator import roles
 from tokenswarm.generator.level_log import LevelLog, follow_user_targets
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 
 def measuring(start: float = 100.0, seconds: float = 30.0) -> Timeline:

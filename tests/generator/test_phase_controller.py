@@ -12,7 +12,7 @@ from tests.waiting import until
 from tokenswarm.contract.phases import Pace, Timeline
 from tokenswarm.generator.phase_controller import LoadProcesses, PhaseController
 from tokenswarm.generator.warmup import WarmupAnswer
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 Answers = Callable[[float], list[WarmupAnswer]]
 """Of the warm-up, as they are at a moment."""

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.summary import summarise
 
 from tokenswarm.base.errors import Exit, UserError

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.verdict.outcome import BY_NAME
 
 from tests.examples import examples

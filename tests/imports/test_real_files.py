@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.summary import summarise
 
 from tokenswarm.contract.summary.summary_record import Summary

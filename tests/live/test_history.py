@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from tokenswarm.generator.plugin import three_digits
-from tokenswarm.live.columns import charted
 from tokenswarm.live.history import ENGINE_FIGURES, History
+from tokenswarm.live.ui_columns import charted
 from tokenswarm.ui.engine_view import engine_view
 
 AT = 1_795_000_000.0

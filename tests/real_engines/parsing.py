@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.engines.test_flags import MAPPING
-from tokenswarm.claim_checks.flags import parser_command, parser_environment
+from tokenswarm.claim_checks.parser_flags import parser_command, parser_environment
 from tokenswarm.engines.install_paths import EnginePaths
 from tokenswarm.engines.spec.engine_spec import EngineSpec, load_description
 from tokenswarm.engines.spec.flags import Placement, command

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.real_engines.real import ROOT
 from tokenswarm.base.errors import Exit
-from tokenswarm.contract.decision import read_decision
+from tokenswarm.contract.decision_record import read_decision
 from tokenswarm.contract.tune_record import read_tune
 from tokenswarm.engines.local.install import install
 

@@ -18,7 +18,7 @@ from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import UserError
 from tokenswarm.base.foreign import readable
 from tokenswarm.base.masking import hidden, secrets, usable_key
-from tokenswarm.run import calibrate
+from tokenswarm.run import calibration
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import ThisMachine, resolve
 from tokenswarm.scenario.loading import load_scenario
@@ -151,6 +151,6 @@ def test_any_environment_is_a_plan_or_a_sentence(variables: dict[str, str]) -> N
         except UserError as error:
             assert "\n" not in str(error) and (not (key := variables["API_KEY"].strip()) or key not in str(error))
         assert all(secret not in hidden(f"key {secret}.") for secret in secrets())
-        assert calibrate.stored() is None or variables.get("XDG_CACHE_HOME") is None
+        assert calibration.stored() is None or variables.get("XDG_CACHE_HOME") is None
         known_hosts(None)
         assert not any(name.startswith("LOCUST_") for name in without_disturbing())

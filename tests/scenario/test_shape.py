@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tokenswarm.base.errors import UserError
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.scenario.loading import load_scenario
 
 

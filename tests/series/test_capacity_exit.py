@@ -6,7 +6,7 @@ import pytest
 
 from tokenswarm.base.errors import Exit
 from tokenswarm.commands.capacity import exit_of
-from tokenswarm.contract.capacity import Capacity, CapacityFigure
+from tokenswarm.contract.capacity_record import Capacity, CapacityFigure
 
 ENDS = {
     "all of it is at the load or above": ((40.0, 44.0), 40.0, Exit.PASSED),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenswarm.commands.capacity_forecast import forecast
-from tokenswarm.contract.capacity import Capacity, CapacityFigure
+from tokenswarm.contract.capacity_record import Capacity, CapacityFigure
 
 
 def test_a_capacity_further_away_takes_more_runs() -> None:

@@ -14,7 +14,7 @@ from tokenswarm import cli
 from tokenswarm.base.errors import Exit
 from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.series import pairs
-from tokenswarm.virtual.load import EngineClock, VirtualLoad
+from tokenswarm.virtual.virtual_load import EngineClock, VirtualLoad
 
 pytestmark = pytest.mark.slow  # whole runs, if in virtual time
 MIX = "rag:1 batch:3"

@@ -25,12 +25,12 @@ from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
 from tokenswarm.commands.decide import _going_on
 from tokenswarm.commands.decide_stages import Stages
 from tokenswarm.commands.tune import RaceAsked, race_settings, space_of_engine
-from tokenswarm.contract.decision import DONE, PENDING, Decision, read_decision
+from tokenswarm.contract.decision_record import DONE, PENDING, Decision, read_decision
 from tokenswarm.contract.tables import SERIES_JSON
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
-from tokenswarm.series.decide import decide
+from tokenswarm.series.decision_stages import decide
 from tokenswarm.series.pairs import SeriesTools
 from tokenswarm.series.space import DEFAULT
 from tokenswarm.series.tune_state import Round, TuneState

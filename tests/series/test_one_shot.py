@@ -15,7 +15,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.cli import main
 from tokenswarm.client.answer import Answer, Usage
 from tokenswarm.contract.manifest import PreflightRecord
-from tokenswarm.contract.one_shot import OneShot, read_one_shot, write_one_shot
+from tokenswarm.contract.one_shot_record import OneShot, read_one_shot, write_one_shot
 from tokenswarm.run.checked_engine import EngineTools
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve

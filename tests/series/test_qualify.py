@@ -11,7 +11,7 @@ from tokenswarm import cli
 from tokenswarm.base.errors import Exit
 from tokenswarm.contract.manifest import read_manifest
 from tokenswarm.series import pairs
-from tokenswarm.virtual.load import EngineClock, VirtualLoad
+from tokenswarm.virtual.virtual_load import EngineClock, VirtualLoad
 
 SETTINGS = "load.users=4 load.warmup_max_s=20 output.max_tokens=32"
 

@@ -17,7 +17,7 @@ from tokenswarm.run.life import LoadTools
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
 from tokenswarm.series.pairs import SeriesTools
-from tokenswarm.virtual.load import EngineClock, VirtualLoad
+from tokenswarm.virtual.virtual_load import EngineClock, VirtualLoad
 
 SHORT = {"load.users": "2", "load.duration_s": "5", "load.warmup_s": "1", "chat.assistant_turns": "corpus"}
 QUIET = Console(file=io.StringIO())

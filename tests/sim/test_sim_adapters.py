@@ -6,10 +6,10 @@ import pytest
 
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.sim.adapters import AdapterSettings, AdapterSlots
+from tokenswarm.sim.adapter_loading import AdapterSettings, AdapterSlots
 from tokenswarm.sim.api import ApiError, understand
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 BODY = {"messages": [{"role": "user", "content": "Good morning, and how do you do?"}]}

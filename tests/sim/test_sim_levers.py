@@ -10,8 +10,8 @@ from tests.sim.simulators import running
 from tokenswarm.base.errors import UserError
 from tokenswarm.engines import load_description
 from tokenswarm.engines.spec.metrics_text import canonical
+from tokenswarm.sim.command_line import config_of, parser
 from tokenswarm.sim.config import Config
-from tokenswarm.sim.options import config_of, parser
 
 
 def config(*flags: str) -> Config:

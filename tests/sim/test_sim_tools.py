@@ -19,7 +19,7 @@ from tokenswarm.sim.replies import PlainReply, StreamReply
 from tokenswarm.sim.styles import STYLES
 from tokenswarm.sim.text import Prose
 from tokenswarm.sim.truth import Truth
-from tokenswarm.virtual.engine import VirtualEngine, simulated
+from tokenswarm.virtual.simulated_engine import VirtualEngine, simulated
 from tokenswarm.workloads.answer_checks import fits_schema, is_json
 
 PROSE = Prose(0)

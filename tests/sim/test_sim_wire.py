@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.waiting import until
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.sim.__main__ import build
-from tokenswarm.sim.options import parser
+from tokenswarm.sim.command_line import parser
 
 from .simulators import Simulator, ask_events, chat, read_all, read_until, streamed, unchunk
 

@@ -15,8 +15,8 @@ from tokenswarm.analysis.search.load_levels import LoadEvidence, SearchSettings
 from tests.statistics.simulated import runs, tolerance
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 TRIALS = runs(150, fast=1)

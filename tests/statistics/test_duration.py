@@ -11,8 +11,8 @@ from tokenswarm.analysis.figures.statistics import Estimate, percentiles
 from tests.statistics.simulated import runs
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 SEEDS = runs(20, fast=4)

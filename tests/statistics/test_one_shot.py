@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from tokenswarm.analysis.compare.one_shot import DIFFERENT, contrasts_of
+from tokenswarm.analysis.compare.one_shot_figures import DIFFERENT, contrasts_of
 
 from tests.statistics.simulated import runs, tolerance
-from tokenswarm.contract.one_shot import OneShot, Shot, ShotEngine
+from tokenswarm.contract.one_shot_record import OneShot, Shot, ShotEngine
 
 RECORDS = runs(3000, fast=150)
 

@@ -16,8 +16,8 @@ from tokenswarm.analysis.compare.ab_test import Reading, difference
 from tests.statistics.simulated import runs
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 PAIRS = runs(60, fast=8)

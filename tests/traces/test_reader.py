@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.traces import files
+from tokenswarm.traces import trace_text
 from tokenswarm.traces.reader import open_trace
 
 GOOD = {"timestamp": 0, "input_length": 10, "output_length": 1}
@@ -111,14 +111,14 @@ def test_requests_out_of_order_are_counted(tmp_path):
 
 
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_LINE_CHARS", 1000)
+    monkeypatch.setattr(trace_text, "MAX_LINE_CHARS", 1000)
     path = tmp_path / "trace.jsonl"
     path.write_text(_lines(GOOD, "x" * 5000), "utf-8")
     _refused(path, "line 2 is longer than 1,000 characters")
 
 
 def test_an_array_whose_values_span_chunks_is_read_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_CHUNK_CHARS", 7)
+    monkeypatch.setattr(trace_text, "_CHUNK_CHARS", 7)
     path = tmp_path / "trace.json"
     rows = [GOOD | {"timestamp": number} for number in range(40)]
     path.write_text(json.dumps(rows, indent=2), "utf-8")
@@ -207,8 +207,8 @@ def test_a_byte_order_mark_says_how_a_file_is_encoded(
     packed: Callable[[bytes], bytes],
 ) -> None:
     (tmp_path / "t.jsonl").write_bytes(packed('{"prompt": "Grüße"}'.encode(encoding)))
-    with files.open_text(tmp_path / "t.jsonl") as text:
-        assert list(files.lines(text)) == [(1, '{"prompt": "Grüße"}')]
+    with trace_text.open_text(tmp_path / "t.jsonl") as text:
+        assert list(trace_text.lines(text)) == [(1, '{"prompt": "Grüße"}')]
 
 
 def test_an_address_and_a_pipe_are_refused_at_once(tmp_path):

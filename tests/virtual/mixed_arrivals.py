@@ -22,9 +22,9 @@ from tokenswarm.generator.schedule import measured_times
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
-from tokenswarm.virtual.clock import Clock
-from tokenswarm.virtual.engine import VirtualEngine, simulated
 from tokenswarm.virtual.run import VirtualRun
+from tokenswarm.virtual.simulated_engine import VirtualEngine, simulated
+from tokenswarm.virtual.virtual_time import Clock
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import Corpus, load_corpus
 

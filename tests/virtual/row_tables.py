@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 DIGESTS = Path(__file__).with_name("row_tables.json")

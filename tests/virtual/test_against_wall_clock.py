@@ -12,8 +12,8 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.generator.session_stream import prime_from
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.sim.truth import read_truth
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from tokenswarm.base.errors import UserError
 from tokenswarm.engines.spec.engine_spec import load_description
 from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import load_corpus
 

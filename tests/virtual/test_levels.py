@@ -14,8 +14,8 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.errors import Exit
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 pytestmark = pytest.mark.slow  # whole runs, if in virtual time

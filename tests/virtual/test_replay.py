@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from tokenswarm.analysis.read.replay_plan import read_replay_plan
+from tokenswarm.analysis.read.replay_table import read_replay_plan
 from tokenswarm.analysis.traffic.fidelity import implied_curve
 
 from tests.real_engines.test_replay import SETTINGS, trace
@@ -15,8 +15,8 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.base.presence import present
 from tokenswarm.generator.replay_plan import write_replay_plan
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads import create
 from tokenswarm.workloads.corpus import load_corpus
 

@@ -10,8 +10,8 @@ from tokenswarm.analysis.figures.quantities import tpot_ms
 from tests.virtual.mixed_arrivals import CORPUS
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import run
+from tokenswarm.virtual.simulated_engine import simulated
 
 SETTINGS = (
     "load.users=1 load.duration_s=20 load.warmup_s=1 load.drain_s=20 output.ignore_eos=true output.max_tokens=121"

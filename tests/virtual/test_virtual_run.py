@@ -10,8 +10,8 @@ import pytest
 from tokenswarm.base.config_text import parse_set
 from tokenswarm.contract.tables import REQUEST_COLUMNS, format_rows
 from tokenswarm.scenario.loading import load_scenario
-from tokenswarm.virtual.engine import simulated
 from tokenswarm.virtual.run import VirtualRun, run
+from tokenswarm.virtual.simulated_engine import simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 CORPUS = load_corpus()

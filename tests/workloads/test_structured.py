@@ -12,7 +12,7 @@ from tokenswarm import workloads
 from tokenswarm.base.errors import UserError
 from tokenswarm.engines.spec.engine_spec import load_description
 from tokenswarm.run.constraint_fields import with_fields
-from tokenswarm.scenario.endpoint import CONSTRAINT_TEXTS
+from tokenswarm.scenario.endpoint_settings import CONSTRAINT_TEXTS
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.sim.answers import AnswerSettings, plan
 from tokenswarm.sim.api import understand

@@ -18,12 +18,12 @@ from tokenswarm.base.presence import present
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.claim_checks.checks import CHECKS, Subject
 from tokenswarm.claim_checks.claim import Claim, Expect
-from tokenswarm.claim_checks.flags import refusals
 from tokenswarm.claim_checks.machine import Machine
+from tokenswarm.claim_checks.parser_flags import refusals
 from tokenswarm.claim_checks.plan_of_claim import estimate_s, record_of
 from tokenswarm.contract.claims_record import ClaimEvidence, ClaimRecord, Claims
 from tokenswarm.contract.manifest import PreflightRecord
-from tokenswarm.contract.one_shot import OneShot
+from tokenswarm.contract.one_shot_record import OneShot
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.engines import EngineSpec, load_description
 from tokenswarm.engines.install_paths import places

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
-from tokenswarm.commands.values import at_least_one, seconds
+from tokenswarm.commands.typed_values import at_least_one, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.run.truth_run import TruthRun
@@ -37,7 +37,7 @@ def add(commands: Commands) -> None:
 
 
 def _calibrate(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.run.calibrate import STREAM_RATE, calibrate, ladder_up_to, path
+    from tokenswarm.run.calibration import STREAM_RATE, calibrate, ladder_up_to, path
 
     def on_step(streams: int, step: TruthRun, broken: str | None) -> None:
         print(

@@ -13,12 +13,12 @@ from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
-from tokenswarm.commands.values import above_zero, at_least_one, dollars, seconds, share
+from tokenswarm.commands.typed_values import above_zero, at_least_one, dollars, seconds, share
 from tokenswarm.contract.search_progress import INTERRUPTED
 
 if TYPE_CHECKING:
     from tokenswarm.commands.capacity_series import CapacityAsked
-    from tokenswarm.contract.capacity import Capacity
+    from tokenswarm.contract.capacity_record import Capacity
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
 
@@ -101,7 +101,7 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.render.capacity_words import capacity_sentence
     from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
     from tokenswarm.run.run_plan import resolve
-    from tokenswarm.series.capacity import Budget
+    from tokenswarm.series.capacity_runs import Budget
 
     console = Console(stderr=options.json, markup=False)
     folder = options.resume or series_folder(options.results, "capacity")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tokenswarm.series.capacity import AROUND_S, BRACKET, FEW, LONGEST_S, SHORTEST_S, Budget
+from tokenswarm.series.capacity_runs import AROUND_S, BRACKET, FEW, LONGEST_S, SHORTEST_S, Budget
 
 if TYPE_CHECKING:
-    from tokenswarm.contract.capacity import Capacity
+    from tokenswarm.contract.capacity_record import Capacity
     from tokenswarm.run.run_plan import RunPlan
 
 _TIMES = (0.4, 0.9, 2.5, 6.0, 13.0)

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import make_folder
-from tokenswarm.series.capacity import Budget
+from tokenswarm.series.capacity_runs import Budget
 
 if TYPE_CHECKING:
-    from tokenswarm.contract.capacity import Capacity, CapacityRun
+    from tokenswarm.contract.capacity_record import Capacity, CapacityRun
     from tokenswarm.contract.summary.summary_record import Summary
     from tokenswarm.run.monitor import RunOutcome
     from tokenswarm.run.options import LoadOptions
@@ -53,9 +53,9 @@ def capacity_of(options: LoadOptions, question: CapacityAsked, console: Console)
     from tokenswarm.analysis.capacity_files import write_capacity_files
     from tokenswarm.analysis.render.capacity_words import progress_lines
     from tokenswarm.commands.series_runs import reported
-    from tokenswarm.contract.capacity import read_resumable_capacity
+    from tokenswarm.contract.capacity_record import read_resumable_capacity
     from tokenswarm.run.run_plan import resolve
-    from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
+    from tokenswarm.series.capacity_runs import CapacityPlan, CapacityRule, search_capacity
 
     plan = question.plan or resolve(options)
     record = new_record(plan, question)
@@ -100,7 +100,7 @@ def new_record(plan: RunPlan, question: CapacityAsked) -> Capacity:
     """The record of a search that has not begun. Raises UserError (USAGE)."""
     from tokenswarm.analysis.capacity.judge import new_tier
     from tokenswarm.analysis.search.load_levels import RATE, USERS
-    from tokenswarm.contract.capacity import Capacity, CapacityFigure
+    from tokenswarm.contract.capacity_record import Capacity, CapacityFigure
     from tokenswarm.contract.objectives import bounds_of
     from tokenswarm.scenario.slo_tiers import tiers_of
 

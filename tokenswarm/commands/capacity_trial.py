@@ -14,15 +14,15 @@ from tokenswarm.base.files import make_folder
 from tokenswarm.base.numbers import significant
 from tokenswarm.commands.capacity_series import CapacityAsked, first_run_s, new_record
 from tokenswarm.commands.series_runs import reported
-from tokenswarm.contract.capacity import Capacity, CapacityFigure, CapacityRun, read_capacity
+from tokenswarm.contract.capacity_record import Capacity, CapacityFigure, CapacityRun, read_capacity
 from tokenswarm.contract.search_progress import INTERRUPTED
 from tokenswarm.run.monitor import RunOutcome
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
 from tokenswarm.run.shared_engine import SharedEngine
-from tokenswarm.series.capacity import CapacityPlan, CapacityRule, search_capacity
+from tokenswarm.series.capacity_runs import CapacityPlan, CapacityRule, search_capacity
 from tokenswarm.series.pairs import SALT, SeriesTools
-from tokenswarm.series.tune import MeasuredObjective, Trial
+from tokenswarm.series.settings_race import MeasuredObjective, Trial
 
 _SEEDS = 100
 """From the seed of one search to that of the next: each of its runs has one of its own."""

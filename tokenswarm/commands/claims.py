@@ -13,7 +13,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.series_runs import reported, series_folder
-from tokenswarm.commands.values import at_least_one
+from tokenswarm.commands.typed_values import at_least_one
 
 if TYPE_CHECKING:
     from tokenswarm.claim_checks.machine import Machine
@@ -174,7 +174,7 @@ def _load_options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
 
 def _rules() -> ClaimRules:
     from tokenswarm.analysis import claims_files
-    from tokenswarm.analysis.verdict.claim import settle
+    from tokenswarm.analysis.verdict.claim_evidence import settle
     from tokenswarm.claim_checks.play import ClaimRules
 
     return ClaimRules(

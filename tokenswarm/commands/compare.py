@@ -16,8 +16,8 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.series_runs import reported, series_folder
-from tokenswarm.commands.values import at_least_one, dollars, margin, seconds
-from tokenswarm.contract.capacity import CAPACITY_JSON
+from tokenswarm.commands.typed_values import at_least_one, dollars, margin, seconds
+from tokenswarm.contract.capacity_record import CAPACITY_JSON
 
 if TYPE_CHECKING:
     from tokenswarm.analysis.compare.ab_test import Rules
@@ -211,7 +211,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
 
 def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, list[Summary]], planned: int) -> bool:
     """Say what the pairs say so far; whether that settles it."""
-    from tokenswarm.analysis.compare.progress import progress
+    from tokenswarm.analysis.compare.pairs_so_far import progress
 
     labels = options.label_a, options.label_b
     options.planned_pairs = planned
@@ -331,7 +331,7 @@ def _write(
     b: Sequence[Path | str],
     folder: Path | None = None,
 ) -> Exit:
-    from tokenswarm.analysis.compare.report import compare_runs
+    from tokenswarm.analysis.compare.comparison_report import compare_runs
     from tokenswarm.analysis.compare.rule_of_thumb import Fleet
     from tokenswarm.analysis.compare_files import COMPARISON_HTML, write_comparison
     from tokenswarm.analysis.render.compare_page import comparison_table

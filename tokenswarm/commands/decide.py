@@ -14,12 +14,12 @@ from tokenswarm.base.foreign import table
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import series_folder
-from tokenswarm.commands.values import at_least_one, seconds
+from tokenswarm.commands.typed_values import at_least_one, seconds
 from tokenswarm.contract.search_progress import INTERRUPTED
 
 if TYPE_CHECKING:
     from tokenswarm.commands.decide_stages import Stages
-    from tokenswarm.contract.decision import Decision
+    from tokenswarm.contract.decision_record import Decision
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
 
@@ -74,7 +74,7 @@ def _decide(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.render.decision_page import decision_sentences
     from tokenswarm.commands.decide_stages import Stages
     from tokenswarm.contract.series_file import record_json
-    from tokenswarm.series.decide import decide
+    from tokenswarm.series.decision_stages import decide
 
     console = Console(stderr=options.json, markup=False)
     sides = _sides(options, argv)
@@ -138,10 +138,10 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> list[tuple[LoadOptio
 
 
 def _new(options: argparse.Namespace, argv: list[str], sides: list[tuple[LoadOptions, RunPlan]]) -> Decision:
-    from tokenswarm.contract.decision import Decision, SideRecord
+    from tokenswarm.contract.decision_record import Decision, SideRecord
     from tokenswarm.generator.new_run import utc_now
-    from tokenswarm.series.decide import planned_stages
-    from tokenswarm.virtual.load import can_be_virtual
+    from tokenswarm.series.decision_stages import planned_stages
+    from tokenswarm.virtual.virtual_load import can_be_virtual
 
     scenario = sides[0][1].scenario
     engines = [plan.engine for _, plan in sides if plan.engine is not None]
@@ -166,9 +166,9 @@ def _new(options: argparse.Namespace, argv: list[str], sides: list[tuple[LoadOpt
 
 
 def _going_on(folder: Path, sides: list[tuple[LoadOptions, RunPlan]]) -> Decision:
-    from tokenswarm.contract.decision import DECISION_JSON, read_resumable_decision
+    from tokenswarm.contract.decision_record import DECISION_JSON, read_resumable_decision
     from tokenswarm.contract.series_file import damaged
-    from tokenswarm.series.decide import planned_stages
+    from tokenswarm.series.decision_stages import planned_stages
 
     decision = read_resumable_decision(folder)
     names = [plan.engine_name for _, plan in sides]

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from tokenswarm.analysis.compare.ab_test import Rules
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.compare_files import write_comparison
-from tokenswarm.analysis.decision import (
+from tokenswarm.analysis.decision_answer import (
     chosen_settings,
     interval_of,
     is_settled,
@@ -31,8 +31,8 @@ from tokenswarm.base.files import make_folder
 from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
 from tokenswarm.commands.series_runs import reported
 from tokenswarm.commands.tune import START_S, RaceAsked, own_flags, race_settings, space_of_engine
-from tokenswarm.contract.capacity import CAPACITY_JSON
-from tokenswarm.contract.decision import DECISION_JSON, DONE, RACE, Decision, SideRecord, StageRecord
+from tokenswarm.contract.capacity_record import CAPACITY_JSON
+from tokenswarm.contract.decision_record import DECISION_JSON, DONE, RACE, Decision, SideRecord, StageRecord
 from tokenswarm.contract.search_progress import INTERRUPTED
 from tokenswarm.contract.series_file import damaged
 from tokenswarm.contract.summary.summary_file import read_summary
@@ -42,11 +42,11 @@ from tokenswarm.contract.tune_record import Ratio
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.run.run_plan import resolve
 from tokenswarm.run.shared_engine import SharedEngine
-from tokenswarm.series.capacity import Budget
-from tokenswarm.series.decide import DecideTools
+from tokenswarm.series.capacity_runs import Budget
+from tokenswarm.series.decision_stages import DecideTools
 from tokenswarm.series.pairs import MOST_PAIRS, Ending, PairedRuns, PairSeries, SeriesTools
 from tokenswarm.series.space import DEFAULT, Space
-from tokenswarm.virtual.load import EngineClock, VirtualLoad
+from tokenswarm.virtual.virtual_load import EngineClock, VirtualLoad
 
 if TYPE_CHECKING:
     from tokenswarm.run.monitor import RunOutcome
@@ -103,7 +103,7 @@ class Stages:
                 raise damaged(self._folder / DECISION_JSON, why)
 
     def tools(self) -> DecideTools:
-        """The stages as `series.decide` wants them."""
+        """The stages as `series.decision_stages` wants them."""
         return DecideTools(
             self._race,
             self._search,

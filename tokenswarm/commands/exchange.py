@@ -55,7 +55,7 @@ def _export(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.exports.aiperf_export import aiperf_export
     from tokenswarm.analysis.exports.llmd_report import llmd_report
     from tokenswarm.analysis.exports.measured import measured
-    from tokenswarm.analysis.exports.vllm_bench import vllm_bench
+    from tokenswarm.analysis.exports.vllm_bench_json import vllm_bench
     from tokenswarm.analysis.read.run_folder import read_run
     from tokenswarm.analysis.summary import summarise
     from tokenswarm.analysis.verdict.outcome import COMPARABLE
@@ -85,8 +85,8 @@ def _export(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _import(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.analysis.render.terminal import summary_table
-    from tokenswarm.analysis.report import report
+    from tokenswarm.analysis.render.terminal_summary import summary_table
+    from tokenswarm.analysis.run_report import report
     from tokenswarm.imports.folder import import_file
 
     console = Console(markup=False)

@@ -12,7 +12,7 @@ from tokenswarm.base.toml_text import toml_text
 if TYPE_CHECKING:
     from tokenswarm.analysis.traffic.columns import Traffic
     from tokenswarm.analysis.traffic.fit import Fit, FittedLaw
-    from tokenswarm.analysis.traffic.profile import TrafficProfile
+    from tokenswarm.analysis.traffic.workload_profile import TrafficProfile
 
 MOST_REQUESTS = 5_000
 """So many requests are made to see how near a fitted scenario comes."""
@@ -29,7 +29,7 @@ def write_scenario(path: Path, traffic: Traffic, source: str) -> tuple[list[str]
     """
     from tokenswarm.analysis.traffic.columns import first_requests
     from tokenswarm.analysis.traffic.fit import fit
-    from tokenswarm.analysis.traffic.profile import profile
+    from tokenswarm.analysis.traffic.workload_profile import profile
 
     if path.exists():
         raise UserError(Exit.RESULTS, f"{path} already exists: name another file, or remove it")

@@ -13,7 +13,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.metrics_options import add_metrics_options, open_metrics
-from tokenswarm.commands.values import address, at_least_one, dollars
+from tokenswarm.commands.typed_values import address, at_least_one, dollars
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.contract.summary.summary_file import summary_json
 from tokenswarm.contract.summary.summary_record import Summary
@@ -230,8 +230,8 @@ def _reported(folder: Path, console: Console, options: argparse.Namespace) -> Su
     from tokenswarm.run.progress import working
 
     with working(console, "making the dashboard"):
-        from tokenswarm.analysis.render.terminal import summary_table
-        from tokenswarm.analysis.report import report  # takes a second to import, too
+        from tokenswarm.analysis.render.terminal_summary import summary_table
+        from tokenswarm.analysis.run_report import report  # takes a second to import, too
 
         summary = report(folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift)
     note_verdict(folder, summary.verdict, summary.reasons)

@@ -9,7 +9,7 @@ import socket
 
 from tokenswarm.base.environment import METRICS_VARIABLE
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.commands.values import port
+from tokenswarm.commands.typed_values import port
 
 
 def add_metrics_options(parser: argparse.ArgumentParser) -> None:

@@ -14,10 +14,10 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.series_runs import series_folder
-from tokenswarm.commands.values import at_least_one, margin
+from tokenswarm.commands.typed_values import at_least_one, margin
 
 if TYPE_CHECKING:
-    from tokenswarm.contract.one_shot import ContextFile
+    from tokenswarm.contract.one_shot_record import ContextFile
     from tokenswarm.run.options import LoadOptions
 
 DEFAULT_REPEATS, DEFAULT_TOKENS = 5, 256
@@ -124,7 +124,7 @@ def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 def _context(path: Path | None) -> tuple[str, ContextFile | None]:
     """The text of the file, and what the record says of it. Raises UserError (DATA)."""
-    from tokenswarm.contract.one_shot import ContextFile
+    from tokenswarm.contract.one_shot_record import ContextFile
 
     if path is None:
         return "", None

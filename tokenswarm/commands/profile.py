@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
-from tokenswarm.commands.values import share
+from tokenswarm.commands.typed_values import share
 
 if TYPE_CHECKING:
     from tokenswarm.analysis.render.profile_rows import Named
     from tokenswarm.analysis.traffic.columns import Traffic
-    from tokenswarm.analysis.traffic.profile import TrafficProfile
+    from tokenswarm.analysis.traffic.workload_profile import TrafficProfile
 
 
 def add(commands: Commands) -> None:
@@ -67,7 +67,7 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     from tokenswarm.analysis.render.profile_terminal import profile_table
     from tokenswarm.analysis.traffic.columns import collect
-    from tokenswarm.analysis.traffic.profile import profile
+    from tokenswarm.analysis.traffic.workload_profile import profile
     from tokenswarm.traces.reader import MAX_BAD_SHARE, open_trace
 
     files = options.file

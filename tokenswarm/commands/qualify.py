@@ -17,7 +17,7 @@ from tokenswarm.base.typed import Commands
 from tokenswarm.commands.compare import refuse_several_loads, with_scripted_answers
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
-from tokenswarm.commands.values import at_least_one, seconds
+from tokenswarm.commands.typed_values import at_least_one, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.analysis.compare.groups import Groups

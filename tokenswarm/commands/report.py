@@ -9,9 +9,9 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
-from tokenswarm.commands.values import share
+from tokenswarm.commands.typed_values import share
 from tokenswarm.commands.verdict import exit_code, tell_ci
-from tokenswarm.contract.capacity import CAPACITY_JSON
+from tokenswarm.contract.capacity_record import CAPACITY_JSON
 from tokenswarm.contract.summary.summary_file import summary_json
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tables import DASHBOARD_HTML
@@ -50,7 +50,7 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
-    from tokenswarm.analysis.report import report
+    from tokenswarm.analysis.run_report import report
 
     if not options.folder:
         raise UserError(Exit.USAGE, "say which run: make report RUN=results/<run-id>")
@@ -106,7 +106,7 @@ def _report_capacity(folder: Path, options: argparse.Namespace) -> Exit:
 
 
 def _show(summary: Summary, page: Path | None) -> None:
-    from tokenswarm.analysis.render.terminal import summary_table
+    from tokenswarm.analysis.render.terminal_summary import summary_table
 
     console = Console(markup=False)
     console.print(summary_table(summary))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
-from tokenswarm.commands.values import at_least_one, seconds
+from tokenswarm.commands.typed_values import at_least_one, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.analysis.library.entries import Entry

@@ -38,7 +38,7 @@ def drop_unused_folders() -> None:
 def reported(folder: Path, dashboard: bool = True) -> Summary:
     """The report of a run of the series that has just ended; its verdict goes into run.json too. Without `dashboard`
     the page is left for later."""
-    from tokenswarm.analysis.report import report
+    from tokenswarm.analysis.run_report import report
     from tokenswarm.contract.manifest import note_verdict
 
     summary = report(folder, dashboard=dashboard)

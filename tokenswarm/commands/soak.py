@@ -12,7 +12,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_gates, add_options, load_options
-from tokenswarm.commands.values import seconds, share
+from tokenswarm.commands.typed_values import seconds, share
 from tokenswarm.commands.verdict import exit_code, tell_ci
 from tokenswarm.contract.summary.summary_file import summary_json
 from tokenswarm.contract.summary.summary_record import Summary
@@ -72,7 +72,7 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.base.signals import Interrupts
     from tokenswarm.run.life import run_load
     from tokenswarm.run.progress import working
-    from tokenswarm.run.soak import Soak
+    from tokenswarm.run.soak_run import Soak
 
     console = Console(stderr=options.json, markup=False)
     rate = options.abort_error_rate
@@ -118,7 +118,7 @@ def _show(folder: Path, summary: Summary, options: argparse.Namespace, console: 
         print(summary_json(summary))
         return
     if in_time:
-        from tokenswarm.analysis.render.terminal import summary_table
+        from tokenswarm.analysis.render.terminal_summary import summary_table
 
         console.print(summary_table(summary))
     else:

@@ -17,7 +17,7 @@ from tokenswarm.base.numbers import significant
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
-from tokenswarm.commands.values import at_least_none, at_least_one, seconds
+from tokenswarm.commands.typed_values import at_least_none, at_least_one, seconds
 
 if TYPE_CHECKING:
     from tokenswarm.contract.tune_record import AnswersRecord, Ratio, Tune
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import RunPlan
     from tokenswarm.series.pairs import SeriesTools
+    from tokenswarm.series.settings_race import MeasuredObjective
     from tokenswarm.series.space import Candidate, Space
-    from tokenswarm.series.tune import MeasuredObjective
     from tokenswarm.series.tune_state import TuneState
 
 GOODPUT, CAPACITY = "goodput", "capacity"
@@ -212,8 +212,8 @@ def race_settings(
     from tokenswarm.commands.capacity_trial import CapacityTrials
     from tokenswarm.contract.tune_record import CandidateRecord, TimeRecord, Tune
     from tokenswarm.run.run_plan import resolve
+    from tokenswarm.series.settings_race import TuneRun, TuneTools
     from tokenswarm.series.space import DEFAULT
-    from tokenswarm.series.tune import TuneRun, TuneTools
     from tokenswarm.series.tune_state import read_state
 
     plan = resolve(base)
@@ -305,7 +305,7 @@ def _fresh_ratio(state: TuneState, tune: Tune, console: Console) -> Ratio:
 
 def goodput_of(folder: Path, console: Console) -> MeasuredObjective:
     """A run's goodput in requests/s."""
-    from tokenswarm.series.tune import MeasuredObjective
+    from tokenswarm.series.settings_race import MeasuredObjective
 
     summary = reported(folder, dashboard=False)
     figure = summary.goodput.goodput_rps
@@ -336,10 +336,10 @@ _CHANGES_ANSWERS = ("quantization", "kv_cache_dtype", "dtype")
 
 def _answers(tune: Tune, base: LoadOptions, question: RaceAsked, console: Console) -> AnswersRecord:
     """Whether the answers are as good under the winner's number formats: the same tasks under both, if they matter."""
-    from tokenswarm.analysis.quality import answers_of
+    from tokenswarm.analysis.solved_tasks import answers_of
     from tokenswarm.contract.tune_record import AnswersRecord
     from tokenswarm.series.pairs import SeriesTools
-    from tokenswarm.series.quality import ask_tasks
+    from tokenswarm.series.quality_runs import ask_tasks
     from tokenswarm.series.space import Candidate
 
     winner = next((each for each in tune.candidates if each.name == tune.winner), None)

@@ -9,7 +9,7 @@ from rich.console import Console
 from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.load import add_options, load_options
-from tokenswarm.commands.values import port
+from tokenswarm.commands.typed_values import port
 
 
 def add(commands: Commands) -> None:

@@ -8,7 +8,7 @@ import os
 from tokenswarm.base.environment import without_disturbing
 from tokenswarm.base.errors import Exit
 from tokenswarm.base.typed import Commands
-from tokenswarm.commands.values import address
+from tokenswarm.commands.typed_values import address
 
 
 def add(commands: Commands) -> None:

@@ -7,11 +7,11 @@ import json
 import msgspec
 
 from tokenswarm.base.foreign import table
-from tokenswarm.contract.capacity import CAPACITY_FORMAT, Capacity
+from tokenswarm.contract.capacity_record import CAPACITY_FORMAT, Capacity
 from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
-from tokenswarm.contract.decision import DECISION_FORMAT, Decision
+from tokenswarm.contract.decision_record import DECISION_FORMAT, Decision
 from tokenswarm.contract.manifest import Manifest
-from tokenswarm.contract.one_shot import ONE_SHOT_FORMAT, OneShot
+from tokenswarm.contract.one_shot_record import ONE_SHOT_FORMAT, OneShot
 from tokenswarm.contract.search_progress import PROGRESS_FORMAT, SearchProgress
 from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN

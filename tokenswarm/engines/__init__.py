@@ -8,7 +8,7 @@ waits until it gives tokens; `adopt(base_url, api_key)` takes one that runs alre
 from __future__ import annotations
 
 from tokenswarm.engines.adopt import adopt, is_told_apart, probe
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.local.local_engine import LocalEngine, start_local
 from tokenswarm.engines.spec.engine_spec import EngineSpec, known_engines, load_description
 from tokenswarm.engines.spec.flags import Placement, command, diff, resolve

@@ -7,7 +7,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import shown_url
 from tokenswarm.base.tls import untrusted_hint
 from tokenswarm.engines import management_http as web
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec.effective import dig
 from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec, known_engines, load_description
 

@@ -6,7 +6,7 @@ import time
 
 from tokenswarm.base.errors import UserError
 from tokenswarm.contract.manifest import CacheResetRecord
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 
 WAIT_S = 30.0
 """How long an engine may be busy with requests of others before the load begins without a reset."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec.metrics_text import canonical
 
 _INSIDE = ("running", "waiting")

@@ -21,7 +21,7 @@ from tokenswarm.base.ports import port_is_free
 from tokenswarm.base.presence import present
 from tokenswarm.engines import shared_memory
 from tokenswarm.engines.adopt import adopt, probe
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.kept import DOCKER, LOCAL, Running, forget, new_log, process_of, written_down
 from tokenswarm.engines.local import processes
 from tokenswarm.engines.spec.engine_spec import EngineSpec, Scalar, load_description

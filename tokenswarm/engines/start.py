@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenswarm.base.errors import UserError
 from tokenswarm.engines.docker.host import connect, has_gpu
 from tokenswarm.engines.docker.launch import start_docker
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.kept import DOCKER, LOCAL
 from tokenswarm.engines.local.local_engine import start_local
 from tokenswarm.engines.spec.engine_spec import EngineSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines import management_http as web
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec.engine_spec import EngineSpec
 from tokenswarm.engines.start_request import Progress
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.generator.session_stream import Share
-from tokenswarm.scenario.endpoint import EndpointSettings
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.endpoint_settings import EndpointSettings
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.workloads.base import Prompt, chars_of
 
 LEAST_CHARS_PER_TOKEN = 2.0

@@ -20,7 +20,7 @@ from tokenswarm.generator.binding import Arrival, Binding, BoundSession, Places
 from tokenswarm.generator.clock import WALL_CLOCK, TimeSource
 from tokenswarm.generator.schedule import Queue, listed_times, measured_times, warmup_times
 from tokenswarm.generator.session_stream import Share
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 _AT_ONCE = 256
 """Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""

@@ -9,7 +9,7 @@ from locust.runners import Runner
 
 from tokenswarm.contract.levels import LevelRecord, levels_of_users, planned_levels
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 
 class LevelLog:

@@ -29,7 +29,7 @@ from tokenswarm.contract.tables import (
     format_rows,
 )
 from tokenswarm.generator.account import LoadAccount
-from tokenswarm.generator.adapters import adapter_of
+from tokenswarm.generator.adapter_choice import adapter_of
 from tokenswarm.generator.binding import Arrival, BoundSession, Places, bound_session, pauses
 from tokenswarm.generator.budget import BudgetShare
 from tokenswarm.generator.dispatch import Dispatcher, PlannedSessions

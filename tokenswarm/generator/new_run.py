@@ -33,7 +33,7 @@ from tokenswarm.contract.manifest import (
     ScenarioRecord,
 )
 from tokenswarm.contract.tables import FORMAT
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads.corpus import Corpus
 

@@ -14,7 +14,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup as steady
 from tokenswarm.generator.clock import WALL_CLOCK, TimeSource
 from tokenswarm.generator.reporter import Reporter
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 _POLL_S = 0.05
 _MOST_SAMPLES = 36_000

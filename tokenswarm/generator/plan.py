@@ -15,7 +15,7 @@ from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import CorpusRecord, Manifest, read_manifest
 from tokenswarm.contract.objectives import bounds_of
 from tokenswarm.scenario.arrivals import TIMES
-from tokenswarm.scenario.endpoint import EndpointSettings
+from tokenswarm.scenario.endpoint_settings import EndpointSettings
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.scenario.requests import Output, RequestLimits, Retry, UserBehaviour
 from tokenswarm.workloads.corpus import DEFAULT_NAME, Corpus, load_corpus

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenswarm.base.endpoint import CHAT, COMPLETIONS, RESPONSES
-from tokenswarm.scenario.endpoint import EndpointSettings
+from tokenswarm.scenario.endpoint_settings import EndpointSettings
 from tokenswarm.scenario.requests import Output
 from tokenswarm.workloads.base import Message, Prompt
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from tokenswarm.base.presence import present
 from tokenswarm.generator.arrivals import Pacer, RateProfile, arrival_times
 from tokenswarm.scenario.arrivals import NO_LAWS, TIMES
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 FAILURE_PAUSE_S = 0.5
 """What a closed loop waits after a failure: a dead endpoint must not be asked thousands of times a second."""

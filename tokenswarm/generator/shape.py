@@ -8,7 +8,7 @@ import time
 from locust import LoadTestShape
 
 from tokenswarm.contract.phases import Timeline
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 
 class ScenarioShape(LoadTestShape):

@@ -25,7 +25,7 @@ from tokenswarm.contract.manifest import SeriesRecord, WarmupRecord
 from tokenswarm.contract.phases import Pace
 from tokenswarm.generator import stationarity
 from tokenswarm.generator.stationarity import Stationarity, rank_z
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 
 LEAST_ANSWERS = 8
 """Fewer in either part tell nothing."""

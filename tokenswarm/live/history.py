@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenswarm.live.columns import charted
+from tokenswarm.live.ui_columns import charted
 
 MOST_POINTS = 900
 

@@ -14,7 +14,7 @@ from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import STATUSES
 from tokenswarm.live.aggregate import Delta, LatencySketch, LiveAggregate
 from tokenswarm.live.health import GeneratorHealth, generator_health
-from tokenswarm.live.timing import error_bound_ms, untimed
+from tokenswarm.live.withheld_latencies import error_bound_ms, untimed
 
 RECENT_S = 10.0
 _TOGETHER_S = 0.5

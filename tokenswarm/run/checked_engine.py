@@ -15,7 +15,6 @@ from tokenswarm.base.signals import Interrupts
 from tokenswarm.contract.manifest import EXTERNAL, CostRecord, PreflightRecord
 from tokenswarm.engines import Engine, GpuSampler
 from tokenswarm.engines.spec.engine_spec import EngineSpec
-from tokenswarm.run.adapters import with_adapters
 from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.run.engine_up import bring_up
 from tokenswarm.run.first_request import LoadToCheck
@@ -23,6 +22,7 @@ from tokenswarm.run.preflight import preflight
 from tokenswarm.run.price import price
 from tokenswarm.run.prompt_lengths import with_measured_prompts
 from tokenswarm.run.run_plan import RunPlan
+from tokenswarm.run.served_adapters import with_adapters
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.workloads import create
 

@@ -28,7 +28,7 @@ from tokenswarm.contract.manifest import (
 from tokenswarm.engines import Telemetry
 from tokenswarm.engines.cache_reset import reset_cache, reset_note
 from tokenswarm.generator.new_run import RUN_SALT, NewRun, make_run_folder, utc_now
-from tokenswarm.run.calibrate import advice
+from tokenswarm.run.calibration import advice
 from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine
 from tokenswarm.run.engine_up import ENGINE_LOG, leave_running
 from tokenswarm.run.locust_process import LocustProcesses

@@ -21,7 +21,7 @@ from tokenswarm.engines import EngineSpec, StartRequest, default_runtime, load_d
 from tokenswarm.engines.spec.engine_spec import Scalar
 from tokenswarm.run.constraint_fields import with_fields
 from tokenswarm.run.options import LoadOptions
-from tokenswarm.scenario.endpoint import is_secret_parameter
+from tokenswarm.scenario.endpoint_settings import is_secret_parameter
 from tokenswarm.scenario.engine_settings import EngineSettings
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.scenario.model import Scenario

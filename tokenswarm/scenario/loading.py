@@ -17,7 +17,7 @@ from tokenswarm.base.lookup import ENGINES, LOCUSTFILES, PACKAGE, SCENARIOS, sho
 from tokenswarm.base.sentences import unknown
 from tokenswarm.base.toml_text import NotToml, decode
 from tokenswarm.scenario.arrivals import TIMES
-from tokenswarm.scenario.endpoint import with_preset
+from tokenswarm.scenario.endpoint_settings import with_preset
 from tokenswarm.scenario.mixing import LoadOne, MixSource, mix_line, mixed
 from tokenswarm.scenario.model import Scenario, scenario_model, validated
 

@@ -16,9 +16,9 @@ from tokenswarm.base.config_text import explain
 from tokenswarm.base.data_files import LOCUSTFILES_DIR
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.scenario.abort import AbortSettings
-from tokenswarm.scenario.endpoint import EndpointSettings
+from tokenswarm.scenario.endpoint_settings import EndpointSettings
 from tokenswarm.scenario.engine_settings import EngineSettings
-from tokenswarm.scenario.load import Load
+from tokenswarm.scenario.load_settings import Load
 from tokenswarm.scenario.lora import ENGINE_SETTING, Lora
 from tokenswarm.scenario.mix import Mix
 from tokenswarm.scenario.requests import Output, Prompts, RequestLimits, Retry, UserBehaviour

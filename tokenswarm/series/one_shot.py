@@ -18,7 +18,7 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.masking import shown_url
 from tokenswarm.base.signals import Interrupts
 from tokenswarm.client.answer import Answer
-from tokenswarm.contract.one_shot import OneShot, Shot, ShotEngine
+from tokenswarm.contract.one_shot_record import OneShot, Shot, ShotEngine
 from tokenswarm.engines import running
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.checked_engine import CheckedEngine, EngineTools, checked_engine

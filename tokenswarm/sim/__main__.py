@@ -16,9 +16,9 @@ from tokenswarm.base.last_handler import report_bug
 from tokenswarm.base.runtime_tuning import freeze_gc, grow_descriptor_table
 from tokenswarm.base.signals import leave_with_code_of
 from tokenswarm.sim.app import App
+from tokenswarm.sim.command_line import config_of, parser
 from tokenswarm.sim.config import engine_of
 from tokenswarm.sim.faults import Chaos
-from tokenswarm.sim.options import config_of, parser
 from tokenswarm.sim.server import ServerConnection, write_at_once
 from tokenswarm.sim.truth import TruthLog
 

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from tokenswarm.sim import api, faults, metrics
-from tokenswarm.sim.adapters import AdapterSlots
+from tokenswarm.sim import api, faults, prometheus_text
+from tokenswarm.sim.adapter_loading import AdapterSlots
 from tokenswarm.sim.answers import plan
 from tokenswarm.sim.config import Config
 from tokenswarm.sim.faulty import FaultyPlain, FaultyStream
@@ -51,7 +51,7 @@ class App:
         self._prose = Prose(config.seed)
         self._compiler = Compiler(config.compile_s_per_kb)
         self._adapters = AdapterSlots(config.adapters)
-        self._latencies = metrics.Latencies()
+        self._latencies = prometheus_text.Latencies()
         self._live: set[Reply] = set()
         self._requests = 0
         self._epoch_ns = time.monotonic_ns()
@@ -308,7 +308,9 @@ class App:
             "enable_prefix_caching": str(limits.prefix_cache),
             "cache_dtype": "auto",
         }
-        page = metrics.render(self.style, self.config.model, values, self._latencies, config, counters.accepted_at)
+        page = prometheus_text.render(
+            self.style, self.config.model, values, self._latencies, config, counters.accepted_at
+        )
         connection.respond(200, b"text/plain; version=0.0.4; charset=utf-8", page.encode())
 
     def _reset_cache(self, connection: ServerConnection, incoming: Incoming, deadline_ns: int | None = None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tokenswarm.sim.adapters import AdapterSettings
+from tokenswarm.sim.adapter_loading import AdapterSettings
 from tokenswarm.sim.answers import AnswerSettings
 from tokenswarm.sim.block_cache import BlockCache
 from tokenswarm.sim.flat import FlatEngine

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tokenswarm.sim import wire
+from tokenswarm.sim import answer_bytes
 from tokenswarm.sim.api import error_payload
 from tokenswarm.sim.faults import Fault
 from tokenswarm.sim.replies import EVENT_STREAM, JSON, PlainReply, Reply, StreamReply
@@ -101,7 +101,7 @@ class FaultyStream(_Faulty, StreamReply):
 
     def _open(self) -> None:
         lines = self.head_lines()
-        self.connection.write(wire.head(200, EVENT_STREAM, None if self._chunked else -1, lines))
+        self.connection.write(answer_bytes.head(200, EVENT_STREAM, None if self._chunked else -1, lines))
         if self.request.chat:
             self._send([self.template.role()], None)
 
@@ -168,11 +168,11 @@ class FaultyStream(_Faulty, StreamReply):
             connection.write(b"not-hex\r\ndata: {}\n\n\r\n")
             self._end(connection.close)
         elif kind == "truncate":
-            connection.write(wire.CHUNK_END)
+            connection.write(answer_bytes.CHUNK_END)
             self._end()
         elif kind == "error_event":
-            self._send([error_payload(500, "simulated failure of the engine"), wire.DONE], None)
-            connection.write(wire.CHUNK_END)
+            self._send([error_payload(500, "simulated failure of the engine"), answer_bytes.DONE], None)
+            connection.write(answer_bytes.CHUNK_END)
             self._end()
 
     def _finish(self) -> None:
@@ -187,7 +187,7 @@ class FaultyStream(_Faulty, StreamReply):
             payloads = payloads[1:]
         self._send(payloads, None, flush=True)
         if self._chunked:
-            self._queue(wire.CHUNK_END, None)
+            self._queue(answer_bytes.CHUNK_END, None)
         if not self._packets:
             self._done()
 
@@ -202,19 +202,19 @@ class FaultyStream(_Faulty, StreamReply):
         if kind == "crlf":
             return b"data: %b\r\n\r\n" % payload
         if kind == "comments":
-            return _COMMENT + wire.event(payload)
+            return _COMMENT + answer_bytes.event(payload)
         if kind == "no_space":
             return b"data:%b\n\n" % payload
         if kind == "multi_line":
             # the first comma stands between two members: a line break is allowed there
-            return wire.event(payload.replace(b',"', b',\ndata: "', 1))
-        return wire.event(payload)
+            return answer_bytes.event(payload.replace(b',"', b',\ndata: "', 1))
+        return answer_bytes.event(payload)
 
     def _send(self, payloads: list[bytes], model_ns: int | None, flush: bool = False) -> None:
         """Frames events and writes them; model_ns where one has text."""
         for payload in payloads:
             data = self._frame(payload)
-            self._batched.append(wire.chunk(data) if self._chunked else data)
+            self._batched.append(answer_bytes.chunk(data) if self._chunked else data)
         if len(self._batched) < self._batch and not flush:
             if model_ns is not None:
                 self._late_stamps().append(model_ns)
@@ -276,8 +276,8 @@ class FaultyStream(_Faulty, StreamReply):
         if not self.connection.backlogged:
             data = b": ping\n\n"
             if self.fault.kind == "endless_tokens":
-                data = wire.event(self.template.token(b" and", False))
-            self.connection.write(wire.chunk(data))
+                data = answer_bytes.event(self.template.token(b" and", False))
+            self.connection.write(answer_bytes.chunk(data))
         asyncio.get_running_loop().call_later(max(self.fault.value("seconds"), 0.0005), self._endless)
 
 
@@ -305,7 +305,7 @@ class FaultyPlain(_Faulty, PlainReply):
             return
         kind, connection = self.fault.kind, self.connection
         body = self._faulty_body()
-        head = wire.head(200, JSON, -1 if kind == "close_delimited" else len(body), self.head_lines())
+        head = answer_bytes.head(200, JSON, -1 if kind == "close_delimited" else len(body), self.head_lines())
         self.stamp(model_ns, len(self.answer.pieces))
         if kind in ("reset_mid_stream", "close_mid_stream", "stall"):
             connection.write(head + body[: len(body) // 2])

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Protocol
 
-from tokenswarm.sim import wire
+from tokenswarm.sim import answer_bytes
 from tokenswarm.sim.answers import PlannedAnswer
 from tokenswarm.sim.api import CompletionRequest
 from tokenswarm.sim.jobs import Job
@@ -52,14 +52,16 @@ class Reply:
         self.first_model_s: float | None = None
         self.last_model_s = 0.0
 
-    def envelope(self) -> wire.Envelope:
+    def envelope(self) -> answer_bytes.Envelope:
         """What stands around the text."""
-        return wire.Envelope(self.request.chat, self.response_id, self.created, self.request.model, self.answer.call)
+        return answer_bytes.Envelope(
+            self.request.chat, self.response_id, self.created, self.request.model, self.answer.call
+        )
 
-    def usage(self) -> wire.TokenCounts:
+    def usage(self) -> answer_bytes.TokenCounts:
         """Token counts of the whole answer."""
         style = self.owner.style
-        return wire.TokenCounts(
+        return answer_bytes.TokenCounts(
             prompt=self.request.prompt_tokens,
             completion=len(self.answer.pieces),
             cached=self.job.cached_tokens if self.owner.report_cached else None,
@@ -114,19 +116,21 @@ class PlainReply(Reply):
         self._index += 1
         if self._index == len(self.answer.pieces):
             body = self.body(self.answer.finish_reason, self.usage())
-            head = wire.head(200, JSON, len(body), self.head_lines())
+            head = answer_bytes.head(200, JSON, len(body), self.head_lines())
             self.stamp(model_ns, self._index)
             self.connection.write(head + body)
             self.written()
             self.owner.ended(self, "ok")
 
-    def body(self, finish_reason: str | None, usage: wire.TokenCounts | None, content: bytes | None = None) -> bytes:
+    def body(
+        self, finish_reason: str | None, usage: answer_bytes.TokenCounts | None, content: bytes | None = None
+    ) -> bytes:
         """The JSON of the answer; `content` replaces the answer's own text."""
         pieces, reasoning = self.answer.pieces, self.answer.reasoning_tokens
         if content is None:
             content = b"".join(pieces[reasoning:])
         thought = b"".join(pieces[:reasoning])
-        return wire.plain_body(self.owner.style, self.envelope(), thought, content, finish_reason, usage)
+        return answer_bytes.plain_body(self.owner.style, self.envelope(), thought, content, finish_reason, usage)
 
 
 class StreamReply(Reply):
@@ -142,7 +146,7 @@ class StreamReply(Reply):
         truth: Truth,
     ) -> None:
         super().__init__(owner, connection, request, answer, job, truth)
-        self.template = wire.StreamTemplate(owner.style, self.envelope())
+        self.template = answer_bytes.StreamTemplate(owner.style, self.envelope())
         self.index = 0
         self._to_name = bool(answer.call)
         """Whether the event that names the call is still to come."""
@@ -153,9 +157,9 @@ class StreamReply(Reply):
 
     def begin(self) -> None:
         """See Reply: headers and the role go out at once, unless the role shall wait for the first token."""
-        data = wire.head(200, EVENT_STREAM, None, self.head_lines())
+        data = answer_bytes.head(200, EVENT_STREAM, None, self.head_lines())
         if self.request.chat and self.owner.role_at_once:
-            data += wire.chunk(wire.event(self.template.role()))
+            data += answer_bytes.chunk(answer_bytes.event(self.template.role()))
         self.connection.write(data)
 
     def token(self, model_ns: int) -> None:
@@ -189,14 +193,16 @@ class StreamReply(Reply):
             self.index = stop
             data = b""
             if begin == 0 and self.request.chat and not self.owner.role_at_once:
-                data = wire.chunk(wire.event(self.template.role()))
-            data += wire.chunk(wire.event(self.token_payload(stop - 1, b"".join(answer.pieces[begin:stop]))))
+                data = answer_bytes.chunk(answer_bytes.event(self.template.role()))
+            data += answer_bytes.chunk(
+                answer_bytes.event(self.token_payload(stop - 1, b"".join(answer.pieces[begin:stop])))
+            )
             self.stamp(model_ns, stop - begin)
             self.connection.write(data)
             self.written()
         if end == self._last + 1:
-            tail = b"".join(wire.chunk(wire.event(payload)) for payload in self.tail_payloads())
-            self.connection.write(tail + wire.CHUNK_END)
+            tail = b"".join(answer_bytes.chunk(answer_bytes.event(payload)) for payload in self.tail_payloads())
+            self.connection.write(tail + answer_bytes.CHUNK_END)
             self.owner.ended(self, "ok")
 
     def _lead(self, piece_bytes: int, reasoning: bool) -> bytes:
@@ -210,14 +216,14 @@ class StreamReply(Reply):
         self.index = index + 1
         data = b""
         if index == 0 and self.request.chat and not self.owner.role_at_once:
-            data = wire.chunk(wire.event(self.template.role()))
-        data += wire.chunk(wire.event(self.token_payload(index)))
+            data = answer_bytes.chunk(answer_bytes.event(self.template.role()))
+        data += answer_bytes.chunk(answer_bytes.event(self.token_payload(index)))
         self.stamp(model_ns, 1)
         self.connection.write(data)
         self.written()
         if index == self._last:
-            tail = b"".join(wire.chunk(wire.event(payload)) for payload in self.tail_payloads())
-            self.connection.write(tail + wire.CHUNK_END)
+            tail = b"".join(answer_bytes.chunk(answer_bytes.event(payload)) for payload in self.tail_payloads())
+            self.connection.write(tail + answer_bytes.CHUNK_END)
             self.owner.ended(self, "ok")
 
     def token_payload(self, index: int, piece: bytes | None = None) -> bytes:
@@ -234,4 +240,4 @@ class StreamReply(Reply):
             payloads.append(self.template.finish(self.answer.finish_reason))
         if self.request.include_usage:
             payloads.append(self.template.usage(self.usage()))
-        return [*payloads, wire.DONE]
+        return [*payloads, answer_bytes.DONE]

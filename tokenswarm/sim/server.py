@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import httptools
 
-from tokenswarm.sim import wire
+from tokenswarm.sim import answer_bytes
 
 MAX_BODY_BYTES = 64_000_000
 _LINGER_RESET = struct.pack("ii", 1, 0)
@@ -97,7 +97,7 @@ class ServerConnection(asyncio.Protocol):
     def _refuse(self, status: int, message: bytes) -> None:
         if not self.closed:
             self._keep_alive = False
-            self.write(wire.head(status, b"text/plain", len(message), [b"Connection: close"]) + message)
+            self.write(answer_bytes.head(status, b"text/plain", len(message), [b"Connection: close"]) + message)
             self.close()
 
     # --- from the parser ---
@@ -149,7 +149,7 @@ class ServerConnection(asyncio.Protocol):
 
     def respond(self, status: int, content_type: bytes, body: bytes, extra: list[bytes] | None = None) -> None:
         """A whole answer that needs no engine."""
-        self.write(wire.head(status, content_type, len(body), extra or []) + body)
+        self.write(answer_bytes.head(status, content_type, len(body), extra or []) + body)
         self.answered()
 
     def answered(self) -> None:

@@ -15,12 +15,12 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import at_home
 from tokenswarm.base.sentences import unknown
 from tokenswarm.traces import fields
-from tokenswarm.traces.files import MAX_LINE_CHARS, json_values, lines, open_text
 from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.formats import BY_NAME, FORMATS
 from tokenswarm.traces.formats.mapped import mapped
 from tokenswarm.traces.parquet import is_parquet, parquet_rows
 from tokenswarm.traces.request import TraceRequest
+from tokenswarm.traces.trace_text import MAX_LINE_CHARS, json_values, lines, open_text
 
 MAX_BAD_SHARE = 0.01
 """Share of rows that may be unreadable: more, and the file is not what it seems to be."""

@@ -30,9 +30,9 @@ from tokenswarm.generator.mixed_user import classes_of_mix, loaded_classes
 from tokenswarm.generator.plain_locust import chosen_scenario
 from tokenswarm.generator.roles import Coordinator
 from tokenswarm.generator.ui_session import session_from_environment
-from tokenswarm.live.columns import layout
 from tokenswarm.live.exporter import attach
 from tokenswarm.live.history import History
+from tokenswarm.live.ui_columns import layout
 from tokenswarm.scenario.loading import scenario_names
 from tokenswarm.ui.engine_view import engine_view
 from tokenswarm.ui.gatekeeping import known_hosts, refuse_other_hosts, refuse_other_sites, wrong_edit, wrong_numbers

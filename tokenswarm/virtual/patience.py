@@ -6,8 +6,8 @@ from functools import partial
 
 from tokenswarm.client.answer import Answer
 from tokenswarm.scenario.requests import RequestLimits
-from tokenswarm.virtual.clock import Clock
-from tokenswarm.virtual.engine import Exchange, VirtualEngine
+from tokenswarm.virtual.simulated_engine import Exchange, VirtualEngine
+from tokenswarm.virtual.virtual_time import Clock
 
 
 class Patience:

@@ -16,7 +16,7 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.contract.manifest import WarmupRecord
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.generator import warmup
-from tokenswarm.generator.adapters import adapter_of
+from tokenswarm.generator.adapter_choice import adapter_of
 from tokenswarm.generator.arrivals import Pacer
 from tokenswarm.generator.binding import Arrival, Binding, BoundSession, bound_session, pauses
 from tokenswarm.generator.request_body import constant_body, request_body
@@ -34,9 +34,8 @@ from tokenswarm.generator.think_times import think_times
 from tokenswarm.generator.under_way import places_under_way
 from tokenswarm.scenario.model import Scenario
 from tokenswarm.sim.config import Config
-from tokenswarm.virtual.clock import Clock
-from tokenswarm.virtual.engine import VirtualEngine
 from tokenswarm.virtual.patience import Patience
+from tokenswarm.virtual.simulated_engine import VirtualEngine
 from tokenswarm.virtual.user import (
     Beside,
     NextArrival,
@@ -46,6 +45,7 @@ from tokenswarm.virtual.user import (
     VirtualUser,
     Wait,
 )
+from tokenswarm.virtual.virtual_time import Clock
 from tokenswarm.workloads import create
 from tokenswarm.workloads.answer_checks import check_of, with_check
 from tokenswarm.workloads.base import Prompt, Session

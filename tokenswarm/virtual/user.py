@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tokenswarm.generator.binding import Arrival, BoundSession
 from tokenswarm.generator.rows import Origin
 from tokenswarm.generator.story import Ask, Pause
-from tokenswarm.virtual.engine import Exchange
+from tokenswarm.virtual.simulated_engine import Exchange
 from tokenswarm.workloads.base import Prompt, Session
 
 Story = Generator["Wait", object, None]

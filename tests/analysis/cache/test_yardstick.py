@@ -11,7 +11,7 @@ from tokenswarm.analysis.cache.explanation import Allowed, limiting_factor, sent
 from tokenswarm.analysis.cache.token_sizes import fit, refined
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.charts_cache import cache_section
-from tokenswarm.analysis.render.terminal import summary_table
+from tokenswarm.analysis.render.terminal_summary import summary_table
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.cache.cache_cases import Message, assistant, user

@@ -11,19 +11,19 @@ from pathlib import Path
 import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tokenswarm.analysis.capacity.comparison import differences, ratio_of
+from tokenswarm.analysis.capacity.capacity_comparison import differences, ratio_of
 from tokenswarm.analysis.capacity.frontier import add_frontier, dominates, knee
 from tokenswarm.analysis.capacity.judge import CapacityJudge, new_tier
 from tokenswarm.analysis.capacity_files import compare_capacities, ratio_sentence, remake_capacity, write_capacity_files
 from tokenswarm.analysis.render.capacity_page import capacity_markdown, render_capacity
 from tokenswarm.analysis.render.capacity_words import answer_sentence, capacity_sentence, progress_lines
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 
 from tests.analysis.make_run import START, manifest, row, write_run
 from tests.examples import examples
 from tests.mutations import changed, mutate_json
 from tokenswarm.base.errors import UserError
-from tokenswarm.contract.capacity import (
+from tokenswarm.contract.capacity_record import (
     COST,
     E2E,
     ENERGY,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenswarm.analysis.compare import report
+from tokenswarm.analysis.compare import comparison_report
 
 _kept: dict[str, bytes] = {}
 
@@ -24,12 +24,12 @@ def _content(folder: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = report.read_member
+    read = comparison_report.read_member
 
-    def read_or_recall(folder: str | Path) -> report.Member:
+    def read_or_recall(folder: str | Path) -> comparison_report.Member:
         content = _content(Path(folder))
         if content not in _kept:
             _kept[content] = pickle.dumps(read(folder))
         return replace(pickle.loads(_kept[content]), folder=Path(folder))  # a copy, which a test may change
 
-    monkeypatch.setattr(report, "read_member", read_or_recall)
+    monkeypatch.setattr(comparison_report, "read_member", read_or_recall)

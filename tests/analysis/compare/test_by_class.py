@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tokenswarm.analysis.compare.by_class import compare_classes
-from tokenswarm.analysis.compare.report import Comparison, compare_runs, document
+from tokenswarm.analysis.compare.comparison_report import Comparison, compare_runs, document
 from tokenswarm.analysis.render.compare_page import comparison_table, markdown, render_comparison
 
 from tests.analysis.make_run import START, manifest, row, write_run

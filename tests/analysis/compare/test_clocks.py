@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tokenswarm.analysis.compare.ab_test import Rules
-from tokenswarm.analysis.compare.report import compare_runs
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.figures.gpu_states import clocks_apart
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise

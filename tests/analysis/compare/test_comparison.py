@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenswarm.analysis.compare import rule_of_thumb
 from tokenswarm.analysis.compare.ab_test import Reading, difference, holm
-from tokenswarm.analysis.compare.report import compare_runs, document
+from tokenswarm.analysis.compare.comparison_report import compare_runs, document
 from tokenswarm.analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, write_comparison
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenswarm.analysis.compare.ab_test import pairs_for, reach
+from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.compare.noise import noise
-from tokenswarm.analysis.compare.report import compare_runs
 
 from tests.analysis.compare.test_comparison import run
 

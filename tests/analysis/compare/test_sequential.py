@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenswarm.analysis.compare.ab_test import Reading, Rules, difference
-from tokenswarm.analysis.compare.progress import progress
-from tokenswarm.analysis.compare.report import compare_runs, document
+from tokenswarm.analysis.compare.comparison_report import compare_runs, document
+from tokenswarm.analysis.compare.pairs_so_far import progress
 from tokenswarm.analysis.compare.sequential import ONLY_LOOK, Look, looks
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 

@@ -10,7 +10,7 @@ import pytest
 from tokenswarm.analysis.exports.aiperf_export import aiperf_export
 from tokenswarm.analysis.exports.llmd_report import llmd_report
 from tokenswarm.analysis.exports.measured import ExportableRun, measured
-from tokenswarm.analysis.exports.vllm_bench import vllm_bench
+from tokenswarm.analysis.exports.vllm_bench_json import vllm_bench
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 

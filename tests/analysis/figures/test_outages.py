@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tokenswarm.analysis.figures.outages import find_outages
 from tokenswarm.analysis.read.run_folder import read_run
-from tokenswarm.analysis.render import terminal
+from tokenswarm.analysis.render import terminal_summary
 from tokenswarm.analysis.render.dashboard import look_at, time_section
 from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.summary import summarise
@@ -99,7 +99,7 @@ def test_the_summary_lists_outages_of_the_measure_phase_and_says_them_everywhere
     )
     assert away.periods == [OutagePeriod(START + 10, 10.0, pytest.approx(3.0), True, 2, {"connect_refused": 2})]
     words = "The engine was away once"
-    assert any(words in line.plain for line in terminal.outage_lines(summary))
+    assert any(words in line.plain for line in terminal_summary.outage_lines(summary))
     assert words in markdown(summary)
 
 
@@ -115,4 +115,4 @@ def test_the_time_charts_show_when_the_engine_was_away(tmp_path: Path) -> None:
 def test_a_run_whose_engine_was_never_away_says_nothing(tmp_path: Path) -> None:
     summary = summarise(read_run(write_run(tmp_path, [ok(1.0)], manifest())))
     assert summary.outages.count == 0 and summary.outages.longest.value is None
-    assert terminal.outage_lines(summary) == [] and "away" not in markdown(summary)
+    assert terminal_summary.outage_lines(summary) == [] and "away" not in markdown(summary)

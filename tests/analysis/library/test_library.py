@@ -14,7 +14,7 @@ from tokenswarm.analysis.library.kinds import last_of_the_kind, wanted_last
 from tokenswarm.analysis.library.pruning import PruningRules, to_prune
 from tokenswarm.analysis.library.trends import trends
 from tokenswarm.analysis.render.library_page import library_list, render_library
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 
 from tests.analysis.make_run import make_run
 from tokenswarm.base.errors import Exit, UserError

@@ -11,7 +11,7 @@ from rich.console import Console
 from tokenswarm.analysis.compare.comparison import WORSE, compare
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.dashboard import render
-from tokenswarm.analysis.render.terminal import summary_table
+from tokenswarm.analysis.render.terminal_summary import summary_table
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.make_run import START, manifest, row, write_run

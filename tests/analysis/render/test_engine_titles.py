@@ -13,7 +13,7 @@ from tokenswarm.analysis.render.capacity_page import capacity_markdown, render_c
 from tokenswarm.analysis.render.page import head
 from tokenswarm.analysis.render.tune_page import render_tune, tune_markdown
 
-from tokenswarm.contract.capacity import Capacity, CapacityLevel, write_capacity
+from tokenswarm.contract.capacity_record import Capacity, CapacityLevel, write_capacity
 from tokenswarm.contract.manifest import EngineRecord
 from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.tune_record import Tune

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenswarm.analysis.cache.hit_curve import HitCurve
-from tokenswarm.analysis.read.replay_plan import read_replay_plan
+from tokenswarm.analysis.read.replay_table import read_replay_plan
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import summarise
 from tokenswarm.analysis.traffic.fidelity import implied_curve

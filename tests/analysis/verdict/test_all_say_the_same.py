@@ -176,7 +176,7 @@ def test_no_more_gates_are_called_met_than_are(slo: str, words: str, tmp_path: P
 
 
 def test_the_table_says_the_verdict_and_the_gates_in_the_terminal(tmp_path: Path) -> None:
-    from tokenswarm.analysis.render.terminal import summary_table
+    from tokenswarm.analysis.render.terminal_summary import summary_table
 
     console = Console(file=StringIO(), width=200)
     console.print(summary_table(summarise(read_run(folder_of(tmp_path, rows(), slo="missed")))))

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 from tokenswarm.analysis.figures.drift_series import drift_gates
-from tokenswarm.analysis.report import report
+from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.verdict.gates import cases, judged
 
 from tests.analysis.make_run import START, manifest, row, write_run

@@ -29,7 +29,7 @@ from tokenswarm.contract.tables import (
     header,
     part_name,
 )
-from tokenswarm.engines.engine import Engine
+from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.engines.spec.metrics_text import canonical
 from tokenswarm.engines.watch import histograms
 from tokenswarm.engines.watch.gpu import GpuSampler

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import TraceRequest
-from tokenswarm.traces.turns import TurnCounter
+from tokenswarm.traces.turn_numbers import TurnCounter
 
 PROMPT, ANSWER = "Request tokens", "Response tokens"
 

@@ -10,7 +10,7 @@ from tokenswarm.base.sentences import unknown
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest
-from tokenswarm.traces.turns import TurnCounter
+from tokenswarm.traces.turn_numbers import TurnCounter
 
 ROLES = (
     "messages",

@@ -8,7 +8,7 @@ from tokenswarm.base.numbers import json_value
 from tokenswarm.traces import fields
 from tokenswarm.traces.format import Container, Format, ReadRow, Row
 from tokenswarm.traces.request import Message, TraceRequest
-from tokenswarm.traces.turns import TurnCounter
+from tokenswarm.traces.turn_numbers import TurnCounter
 
 MESSAGES = ("messages", "chat_messages")
 PROMPTS = ("prompt", "instruction", "question", "input", "text", "texts", "content", "context")

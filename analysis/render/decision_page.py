@@ -230,12 +230,17 @@ def _bar(ratio: Ratio, low: float, high: float) -> dict[str, str] | None:
     return {"left": f"{start:.1f}", "width": f"{max(end - start, 0.5):.1f}", "value": f"{place(ratio.value):.1f}"}
 
 
+def _title_of(decision: Decision, engine: str) -> str:
+    """The title of the engine of a stage; "" for the pairs, which are of both."""
+    return next((side.title for side in decision.sides if side.engine == engine), engine)
+
+
 def _stages(decision: Decision, folder: Path) -> Iterator[dict[str, str]]:
     for stage in decision.stages:
         page = f"{stage.folder}/{_PAGES[stage.kind]}"
         yield {
             "kind": _KINDS[stage.kind],
-            "engine": stage.engine or "both",
+            "engine": _title_of(decision, stage.engine) or "both",
             "state": stage.state,
             "ended": _ENDINGS.get(stage.ended, stage.ended),
             "spent": text.duration(stage.spent_s),
@@ -253,7 +258,8 @@ def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, object]]:
             page = next((name for name in ("dashboard.html", "summary.md") if (folder / run / name).exists()), "")
             listed.append({"name": Path(run).name, "page": f"{run}/{page}" if page else ""})
         if listed:
-            yield {"title": f"{_KINDS[stage.kind]}{', ' + stage.engine if stage.engine else ''}", "runs": listed}
+            of = _title_of(decision, stage.engine)
+            yield {"title": f"{_KINDS[stage.kind]}{', ' + of if of else ''}", "runs": listed}
 
 
 def _limits(slo: Mapping[str, object]) -> list[str]:

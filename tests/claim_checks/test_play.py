@@ -156,7 +156,7 @@ def test_an_engine_that_does_not_start_leaves_its_claims_undecided_and_the_other
 
 def test_one_engine_of_two_does_not_support_a_claim_about_both(bench: Bench) -> None:
     [both] = bench.play(claim("a", "first"), hosts=("vllm",)).claims
-    assert both.state == UNDECIDED and "supported of vllm alone" in both.why
+    assert both.state == UNDECIDED and "supported of vLLM alone" in both.why
 
 
 def test_a_counterexample_contradicts(bench: Bench) -> None:
@@ -346,5 +346,5 @@ def test_a_slow_first_request_stands_out_of_the_later_ones() -> None:
 
 def test_a_verdict_does_not_say_again_what_stands_beside_it(bench: Bench) -> None:
     record = bench.play(claim("a", "first"))
-    assert record.claims[0].why == "vllm: seen; sglang: seen"
+    assert record.claims[0].why == "vLLM: seen; SGLang: seen"
     assert claims_markdown(record).count("seen") == 2

@@ -248,9 +248,14 @@ def test_no_side_is_always_first() -> None:
             LoadOptions(overrides={"engine.prefix_cache": "false"}),
             ("prefix_cache=true", "prefix_cache=false"),
         ),
-        (LoadOptions(engine="vllm"), LoadOptions(engine="sglang"), ("vllm", "sglang")),
+        (LoadOptions(engine="vllm"), LoadOptions(engine="sglang"), ("vLLM", "SGLang")),
+        (
+            LoadOptions(engine="sim-vllm"),
+            LoadOptions(engine="sim-sglang"),
+            ("vLLM-like simulator", "SGLang-like simulator"),
+        ),
         (server("http://one:1"), server("http://two:1"), ("http://one:1", "http://two:1")),
-        (LoadOptions(), LoadOptions(), ("sim (1)", "sim (2)")),
+        (LoadOptions(), LoadOptions(), ("Simulator (1)", "Simulator (2)")),
     ],
 )
 def test_labels_name_what_differs(a: LoadOptions, b: LoadOptions, labels: tuple[str, str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tokenswarm.claim_checks.claim import SPEED, Claim, load_sources
 from tokenswarm.claim_checks.machine import Machine, missing
 from tokenswarm.contract.claims_record import ClaimRecord, ClaimSource
+from tokenswarm.engines import load_description
 
 _START_S, _AROUND_RUN_S, _REQUEST_S, _CHECK_S = 120.0, 75.0, 6.0, 20.0
 """What things take, for an estimate: a start, what a run takes beside its measured phase, one long answer, a check."""
@@ -21,7 +24,7 @@ def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
     expect, needs = claim.expect, claim.needs
     on_gpu = bool(needs.gpus) or claim.kind == SPEED
     hardware = f"{max(needs.gpus, 1)} x {needs.gpu or 'any GPU'}" if on_gpu else "a CPU will do"
-    words = ", ".join(part for part in (" and ".join(needs.engines), hardware, needs.model) if part)
+    words = ", ".join(part for part in (titles(needs.engines), hardware, needs.model) if part)
     return ClaimRecord(
         name=claim.name,
         title=claim.title,
@@ -41,12 +44,19 @@ def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
     )
 
 
+def titles(engines: Sequence[str]) -> str:
+    """Engines as all pages name them: `vLLM and SGLang`."""
+    return " and ".join(load_description(name).title for name in engines)
+
+
 def how(claim: Claim) -> str:
     """What is run, in words."""
     run = claim.run
     sides = " and ".join(
         dict.fromkeys(
-            f"{side.engine}{f' with {side.set}' if side.set else ''}" for side in (run.a, run.b) if side is not None
+            f"{titles([side.engine])}{f' with {side.set}' if side.set else ''}"
+            for side in (run.a, run.b)
+            if side is not None
         )
     )
     pairs = f"{run.repeats} pairs of runs of {sides}, scenario {run.scenario}, {run.duration_s:g} s each"

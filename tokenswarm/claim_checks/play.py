@@ -20,7 +20,7 @@ from tokenswarm.claim_checks.checks import CHECKS, Subject
 from tokenswarm.claim_checks.claim import Claim, Expect
 from tokenswarm.claim_checks.machine import Machine
 from tokenswarm.claim_checks.parser_flags import refusals
-from tokenswarm.claim_checks.plan_of_claim import estimate_s, record_of
+from tokenswarm.claim_checks.plan_of_claim import estimate_s, record_of, titles
 from tokenswarm.contract.claims_record import ClaimEvidence, ClaimRecord, Claims
 from tokenswarm.contract.manifest import PreflightRecord
 from tokenswarm.contract.one_shot_record import OneShot
@@ -146,7 +146,7 @@ class _Tester:
             return self._checks(group, group.engine)
         except UserError as error:
             self._console.print(str(error), style="red", highlight=False, soft_wrap=True)
-            engine = group.engine or " and ".join(first.needs.engines)
+            engine = titles([group.engine] if group.engine else first.needs.engines)
             return [
                 (claim, [ClaimEvidence(engine=engine, why=f"it could not be run: {_one_line(error)}")])
                 for claim in group.claims
@@ -193,7 +193,7 @@ class _Tester:
         self._console.print(f"{claim.name}: {words}", highlight=False, soft_wrap=True)
         package = spec.package.get(self._asked.machine.device, "") if spec.package else ""
         return ClaimEvidence(
-            engine=engine,
+            engine=titles([engine]),
             version=package.partition("==")[2] or None,
             where=self._asked.machine.words,
             holds=not refused,
@@ -319,7 +319,7 @@ class _Tester:
         specs = [load_description(name) for name in names]
         machine = self._asked.machine
         return ClaimEvidence(
-            engine=" and ".join(names),
+            engine=titles(names),
             where=machine.words,
             runs=runs,
             simulated=any(spec.simulated for spec in specs),
@@ -337,7 +337,7 @@ _BY: dict[str, Callable[[_Tester, Claim], ClaimEvidence]] = {
 
 
 def _placed(evidence: ClaimEvidence, up: CheckedEngine, engine: str, machine: Machine) -> ClaimEvidence:
-    evidence.engine, evidence.version = engine, up.engine.version
+    evidence.engine, evidence.version = titles([engine]), up.engine.version
     evidence.where = ", ".join(up.gpu_names) or machine.words
     evidence.simulated, evidence.on_cpu = up.engine.simulated, up.plan.engine_on_this_cpu
     return evidence

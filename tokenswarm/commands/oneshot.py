@@ -98,7 +98,7 @@ def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
         raise UserError(Exit.USAGE, 'there is no prompt: give the question to ask with --prompt (PROMPT="...")')
     context, file = _context(options.context)
     plans = [resolve(side) for side in _sides(options, argv)]
-    labels = side_labels(*plans) if len(plans) == 2 else (plans[0].engine_name,)
+    labels = side_labels(*plans) if len(plans) == 2 else (plans[0].engine_title,)
     question = Question(options.prompt, context, options.max_tokens, options.repeats)
     folder = series_folder(options.results, "oneshot")
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -32,6 +32,8 @@ class UiSession(msgspec.Struct):
     engine_log: str | None = None
     """Where the log of an engine that was started here lies."""
     engines: list[str] = []
+    engine_titles: dict[str, str] = {}
+    """What people call them, by the names that commands have for them."""
     """Engines that a comparison can start, by name."""
     workers: int = 1
     asked_model: str | None = None

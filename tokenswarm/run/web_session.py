@@ -120,6 +120,7 @@ def _session(checked: CheckedEngine, folder: Path) -> UiSession:
     scenarios = [name for name in scenario_names() if _is_usable(name)]
     if plan.scenario_name not in scenarios:
         scenarios.insert(0, plan.scenario_name)
+    titles = {name: load_description(name).title for name in known_engines() if _can_start(name)}
     return UiSession(
         engine=checked.engine.record(),
         model=checked.model,
@@ -134,7 +135,8 @@ def _session(checked: CheckedEngine, folder: Path) -> UiSession:
         simulated=checked.engine.simulated,
         cost=checked.cost,
         engine_log=str(log) if log.is_file() else None,
-        engines=[name for name in known_engines() if _can_start(name)],
+        engines=list(titles),
+        engine_titles=titles,
         workers=plan.workers,
         asked_model=plan.model,
     )

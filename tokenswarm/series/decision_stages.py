@@ -114,7 +114,8 @@ def _carry_out(decision: Decision, stage: StageRecord, tools: DecideTools, log: 
         if error.code in (Exit.USAGE, Exit.RESULTS, Exit.RUN_FOLDER):
             raise  # nothing that another engine would do better
         stage.state, stage.ended = FAILED, str(error)
-        console.print(f"{stage.engine or 'pairs'}: {error}", style="red", markup=False, highlight=False)
+        who = "pairs" if stage.kind == PAIRS else _side(decision, stage).title
+        console.print(f"{who}: {error}", style="red", markup=False, highlight=False)
         if stage.kind != PAIRS:
             _side(decision, stage).failure = str(error)
     finally:

@@ -304,10 +304,11 @@ def _minutes(seconds: float) -> str:
 
 def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
     """Names of the sides that say what differs: engine, endpoint, model, or the settings with their values."""
+    engines = _engines(a, b)
     hosts = [each and shown_url(each) for each in (a.host, b.host)]
     named = [
         (first, second)
-        for first, second in ((a.engine_name, b.engine_name), hosts, (a.model, b.model))
+        for first, second in (engines, hosts, (a.model, b.model))
         if first != second and first and second
     ]
     values = _flat(a.scenario.values()), _flat(b.scenario.values())
@@ -322,8 +323,15 @@ def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
         name = key.removeprefix("engine.")
         named.append((f"{name}={_shown(values[0].get(key))}", f"{name}={_shown(values[1].get(key))}"))
     if not named:
-        return f"{a.engine_name} (1)", f"{b.engine_name} (2)"
+        return f"{engines[0]} (1)", f"{engines[1]} (2)"
     return " ".join(first for first, _ in named), " ".join(second for _, second in named)
+
+
+def _engines(a: RunPlan, b: RunPlan) -> tuple[str, str]:
+    """By their titles, as all pages name them; by their names where two descriptions have one title."""
+    if a.engine_title == b.engine_title:
+        return (a.engine_title, b.engine_title) if a.engine_name == b.engine_name else (a.engine_name, b.engine_name)
+    return a.engine_title, b.engine_title
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -1,7 +1,7 @@
 """A race of engine settings: every candidate once a round on that round's seed, then the winner against the default.
 
 An engine is started once a candidate and round, and the last of a round is the first of the next. What was measured is
-written after each run (`SERIES_JSON`), so that a race that was interrupted goes on. What is measured is one run, or
+written after each run (series.json), so that a race that was interrupted goes on. What is measured is one run, or
 where that tells the objective (a capacity) a search of several.
 """
 
@@ -13,11 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import write_whole
 from tokenswarm.base.presence import present
 from tokenswarm.contract.search_progress import (
     INTERRUPTED,
@@ -28,7 +26,6 @@ from tokenswarm.contract.search_progress import (
     SearchProgress,
     new_progress,
 )
-from tokenswarm.contract.tables import SERIES_JSON
 from tokenswarm.engines.engine_protocol import Engine
 from tokenswarm.generator.new_run import fresh_salt
 from tokenswarm.run.checked_engine import EngineTools
@@ -39,7 +36,7 @@ from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SALT, SEED, Ending, PairedRuns, PairSeries, SeriesTools, shown_by_warmup
 from tokenswarm.series.progress_file import ProgressLog
 from tokenswarm.series.space import DEFAULT, Candidate
-from tokenswarm.series.tune_state import Round, TuneState
+from tokenswarm.series.tune_state import Round, TuneState, write_state
 
 FRESH_SEEDS = 1000
 """What the seeds of the winner's fresh runs lie above those of the race."""
@@ -382,4 +379,4 @@ class TuneRun:
 
     def _keep(self) -> None:
         self.state.total_s = self._spent_before_s + self._spent_s
-        write_whole(self._folder / SERIES_JSON, msgspec.json.format(msgspec.json.encode(self.state), indent=2).decode())
+        write_state(self._folder, self.state)

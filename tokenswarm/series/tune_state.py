@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.files import write_whole
 from tokenswarm.contract.tables import SERIES_JSON
+
+FROM_FOLDER, AS_GIVEN = "folder", "working folder"
 
 
 class Round(msgspec.Struct):
@@ -22,9 +27,11 @@ class Round(msgspec.Struct):
 
 
 class TuneState(msgspec.Struct):
-    """All that a race knows, as series.json has it."""
+    """All that a race knows, as series.json has it. `paths_from`: where the paths of its runs begin, the folder of the
+    race in the file; older files have them as they were given. In memory they are paths that can be opened."""
 
     kind: str = "tune"
+    paths_from: str = AS_GIVEN
     argv: list[str] = msgspec.field(default_factory=list)
     candidates: list[str] = msgspec.field(default_factory=list)
     objective: str = "goodput"
@@ -41,7 +48,7 @@ class TuneState(msgspec.Struct):
 
 
 def read_state(folder: Path) -> TuneState:
-    """The state of a race. Raises UserError (RUN_FOLDER)."""
+    """The state of a race, with paths that can be opened from here. Raises UserError (RUN_FOLDER)."""
     path = folder / SERIES_JSON
     try:
         state = msgspec.json.decode(path.read_bytes(), type=TuneState)
@@ -49,7 +56,41 @@ def read_state(folder: Path) -> TuneState:
             raise ValueError(why)
     except (OSError, ValueError, RecursionError) as error:  # what msgspec raises is a ValueError
         raise UserError(Exit.RUN_FOLDER, f"{path} is not the record of a race that could go on: {error}") from None
-    return state
+    opened = _joined if state.paths_from == FROM_FOLDER else _found
+    state.paths_from = AS_GIVEN
+    return _with_paths(state, lambda run: opened(folder, run))
+
+
+def write_state(folder: Path, state: TuneState) -> None:
+    """Replace series.json as a whole; its paths begin at its folder, so that results can be moved as a whole. Raises
+    UserError (RESULTS)."""
+    whole = folder.resolve()
+    written = _with_paths(state, lambda run: os.path.relpath(Path(run).resolve(), whole))
+    written.paths_from = FROM_FOLDER
+    write_whole(folder / SERIES_JSON, msgspec.json.format(msgspec.json.encode(written), indent=2).decode())
+
+
+def _with_paths(state: TuneState, path: Callable[[str], str]) -> TuneState:
+    """A copy whose runs have other paths."""
+    rounds = [
+        msgspec.structs.replace(each, runs={name: path(run) for name, run in each.runs.items()})
+        for each in state.rounds
+    ]
+    fresh = {side: [path(run) for run in runs] for side, runs in state.fresh.items()}
+    return msgspec.structs.replace(state, rounds=rounds, fresh=fresh)
+
+
+def _joined(folder: Path, run: str) -> str:
+    return os.path.normpath(folder / run)
+
+
+def _found(folder: Path, run: str) -> str:
+    """A path of an older file; where nothing lies there any more, what has its name in the race's folder or beside it:
+    the results were moved."""
+    if os.path.exists(run):
+        return run
+    near = (os.path.join(place, os.path.basename(run)) for place in (folder, folder.parent))
+    return next((path for path in near if os.path.isdir(path)), run)
 
 
 def _wrong(state: TuneState) -> str | None:

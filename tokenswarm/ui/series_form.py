@@ -33,6 +33,7 @@ def offered(session: UiSession) -> dict[str, object]:
         "scenario": session.scenarios,
         "chosen": session.scenario,
         "engine": [THIS, *session.engines],
+        "titles": session.engine_titles,
         "other": _other(session),
         "this": title_or_name(session.engine.title, session.engine.name) or "",
         "budget": BUDGETS,

@@ -26,7 +26,7 @@
     if (known || !choices) return;
     known = true;
     $("series").hidden = false;
-    const engine = (name) => (name === "this" ? "this engine" + (choices.this ? " (" + choices.this + ")" : "") : name);
+    const engine = (name) => (name === "this" ? "this engine" + (choices.this ? " (" + choices.this + ")" : "") : (choices.titles || {})[name] || name);
     fill("scenario", choices.scenario, undefined, choices.chosen);
     fill("a", choices.engine, engine, "this");
     fill("b", choices.engine, engine, choices.other || undefined);
@@ -117,7 +117,7 @@
     if (!there) return;
     // Of a run that never was nothing is said beside a series that is.
     $("head").hidden = !document.body.dataset.run;
-    const named = (side) => (side === "this" ? (now.offered && now.offered.this) || "this engine" : side);
+    const named = (side) => (side === "this" ? (now.offered && now.offered.this) || "this engine" : (now.offered && now.offered.titles || {})[side] || side);
     const kind = now.choices.kind, sides = kind === "compare" ? " of " + named(now.choices.a) + " (A) and " + named(now.choices.b) + " (B)" : "";
     $("series-title").textContent = TITLES[kind] + sides + ": " + now.choices.scenario;
     $("series-state").textContent = going ? (now.stopping ? "stopping" : "going on") : "over";

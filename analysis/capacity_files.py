@@ -18,7 +18,7 @@ from tokenswarm.analysis.render.capacity_page import (
     render_capacities,
     render_capacity,
 )
-from tokenswarm.analysis.render.capacity_words import UNITS, load_words
+from tokenswarm.analysis.render.capacity_words import UNITS, answer_sentence, load_words
 from tokenswarm.analysis.wording import number
 
 from tokenswarm.base.errors import Exit, UserError
@@ -35,6 +35,7 @@ def write_capacity_files(record: Capacity, folder: Path) -> None:
     """Complete the record by the figures of its levels, and write the four files. Raises UserError (RESULTS, or
     RUN_FOLDER where a run cannot be read)."""
     add_frontier(record, folder)
+    record.sentence = answer_sentence(record)
     write_capacity(folder, record)
     write_whole(folder / CAPACITY_MD, capacity_markdown(record))
     write_whole(folder / CAPACITY_HTML, render_capacity(record))
@@ -82,6 +83,10 @@ def _compared(
     sentences = [ratio_sentence(names, (a, b), ratio), *differences(a, b)]
     document = {
         "format": 1,
+        "engine": ", ".join(dict.fromkeys(each.engine_called for each in (a, b))),
+        "scenario": ", ".join(dict.fromkeys(each.scenario for each in (a, b))),
+        "model": ", ".join(dict.fromkeys(filter(None, (a.model, b.model)))),
+        "simulated": a.simulated or b.simulated,
         "a": {"name": names[0], "series": str(folders[0]), "capacity": _plain(a)},
         "b": {"name": names[1], "series": str(folders[1]), "capacity": _plain(b)},
         "ratio": asdict(ratio),

@@ -249,7 +249,7 @@ def _results(a: Sequence[Summary], b: Sequence[Summary], *, paired: bool, rules:
             look=look,
         )
         if result is None:
-            yield Result(metric, unit, UNKNOWN, why="too little is known of chance in these runs")
+            yield Result(metric, unit, UNKNOWN, why="too few runs, or too few requests, for an interval")
         elif len(a) == len(b) == 1 and (spread is None or not metric.ratio):
             yield Result(metric, unit, UNDECIDED, result, SINGLE_RUNS)
         else:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from tokenswarm.analysis.compare import rule_of_thumb
 from tokenswarm.analysis.compare.ab_test import USUAL_RULES, Rules
@@ -24,10 +25,12 @@ from tokenswarm.analysis.compare.groups import (
 )
 from tokenswarm.analysis.compare.histories import Histories, histories, history_notes
 from tokenswarm.analysis.compare.noise import pair_noise_words
+from tokenswarm.analysis.compare.side_names import engine_name
 from tokenswarm.analysis.figures.quantities import is_ok, latency_of
 from tokenswarm.analysis.figures.statistics import interpolate
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.summary import recorded_notes, summarise
+from tokenswarm.analysis.wording import load_sentence
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.contract.metric import Place
@@ -196,11 +199,27 @@ def _thumb(
     return advice, rule_of_thumb.agreement(advice, winner)
 
 
+def _about(groups: Groups) -> dict[str, object]:
+    """What a list of results says of it: both engines by their titles, and what all runs have in common."""
+    runs = [summary.run for summary in (*groups.a, *groups.b)]
+    models = dict.fromkeys(run.model for run in runs)
+    scenarios = dict.fromkeys(run.scenario.name for run in runs)
+    loads = {load_sentence(run.load) for run in runs}
+    return {
+        "started_at": min((run.started_at for run in runs if run.started_at), default=None),
+        "engine": ", ".join(dict.fromkeys(engine_name(summary) for summary in (*groups.a, *groups.b))),
+        "model": ", ".join(filter(None, models)),
+        "scenario": ", ".join(filter(None, scenarios)),
+        "load": msgspec.to_builtins(runs[0].load) if len(loads) == 1 else None,
+    }
+
+
 def document(comparison: Comparison) -> dict[str, object]:
     """comparison.json (described in docs/comparing.md)."""
     groups = comparison.groups
     return {
         "format": 1,
+        **_about(groups),
         "verdict": asdict(comparison.verdict)
         | {"winner_label": {"a": groups.label_a, "b": groups.label_b}.get(comparison.verdict.winner or "")},
         "rules": asdict(comparison.rules),

@@ -257,7 +257,7 @@ def unfair(groups: Groups) -> list[str]:
     )
     sentences = []
     for title, key in checks:
-        kinds = list(dict.fromkeys(str(key(summary)) for summary in runs))
+        kinds = list(dict.fromkeys(str(value) if (value := key(summary)) else "not told" for summary in runs))
         if len(kinds) > 1 and title != groups.by:
             sentences.append(f"The {title} is not the same in all runs: {', '.join(kinds)}.")
     return [*sentences, *_other_tokens(groups), *_other_work(groups)]

@@ -135,7 +135,7 @@ def _contrast(record: OneShot, what: str, a: _Side, b: _Side, rules: Rules) -> t
         return contrast, None
     apart = difference(*sides, ratio=True, paired=paired)
     if apart is None:
-        contrast.why = "too little is known of chance in these repeats"
+        contrast.why = "too few repeats for an interval"
         return contrast, None
     contrast.ratio, contrast.ci95, contrast.p = apart.change, [apart.low, apart.high], apart.p
     contrast.repeats_needed = apart.repeats_needed(rules.margin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokenswarm.contract.engine_title import engine_title
+from tokenswarm.contract.engine_title import NOT_KNOWN, engine_title
 from tokenswarm.contract.summary.summary_record import Summary
 
 OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s", "load.answer_s"})
@@ -21,7 +21,8 @@ def engine_name(summary: Summary) -> str:
 
 def engine_version(summary: Summary) -> str:
     """The same with its version."""
-    return f"{engine_name(summary)} {summary.run.engine.version or 'of unknown version'}"
+    name = engine_name(summary)
+    return name if name == NOT_KNOWN else f"{name} {summary.run.engine.version or 'of unknown version'}"
 
 
 def side_names(a: Summary, b: Summary) -> tuple[str, str]:

@@ -169,7 +169,7 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
 
 
 def per_user_rate(rows: pd.DataFrame) -> dict[str, Figure]:
-    """Tokens/s that one user sees while an answer streams: 1000 / TPOT. p5 is what the unlucky see."""
+    """Tokens/s that one user sees while an answer streams: 1000 / TPOT. One request in twenty is slower than p5."""
     speed = 1000.0 / np.where((tpot := tpot_ms(rows)[is_ok(rows)]) > 0, tpot, np.nan)
     estimates = percentiles(speed, (50, 5))
     return {"p50": estimates[50].figure("tok/s"), "p5": estimates[5].figure("tok/s")}

@@ -24,9 +24,10 @@ from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import SUMMARY_FORMAT
 from tokenswarm.contract.summary.verdict_records import OutcomeRecord
 from tokenswarm.contract.tables import DASHBOARD_HTML, MANIFEST_JSON, REQUESTS_CSV, SERIES_JSON, SUMMARY_JSON
+from tokenswarm.contract.tolerant import tolerant_record
 
 RUN, DAMAGED = "run", "damaged"
-ANSWERS = ("comparison", "capacity", "tune", "oneshot", "claims", "decision")
+ANSWERS = ("comparison", "capacity", "tune", "oneshot", "claims", "qualification", "capacities", "decision")
 """Kinds of series: each has its answer in KIND.json and a page KIND.html. A decision has the files of its parts too."""
 PAGES: Mapping[str, str] = {RUN: DASHBOARD_HTML} | {kind: f"{kind}.html" for kind in ANSWERS}
 _MOMENT = re.compile(r"(?:^|-)(\d{4})(\d\d)(\d\d)(?:-(\d\d)(\d\d)(\d\d)|(?=-|$))")
@@ -279,11 +280,13 @@ def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
         name,
         kind,
         _text(answer, "started_at") or _moment_of(name),
-        title_or_name(_text(answer, "engine_title"), _text(answer, "engine")) or "",
+        title_or_name(_text(answer, "engine_title") or _titles(answer), _text(answer, "engine")) or "",
+        version=_text(answer, "version"),
         model=_text(answer, "model"),
         scenario=_text(answer, "scenario"),
+        load=tolerant_record(load, LoadRecord) if isinstance(load := answer.get("load"), dict) else LoadRecord(),
         label=_text(answer, "label"),
-        sentence=_text(answer, "sentence") or _sentence(answer.get("verdict")),
+        sentence=_text(answer, "sentence") or _sentence(answer.get("verdict")) or _first(answer.get("sentences")),
         simulated=answer.get("simulated") is True,
         page=page,
         engine_name=_text(answer, "engine"),
@@ -293,6 +296,17 @@ def _series(folder: Path, name: str, kind: str, there: set[str]) -> Entry:
 def _text(answer: Mapping[str, object], key: str) -> str:
     value = answer.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _titles(answer: Mapping[str, object]) -> str:
+    """The engines of a decision, which has one as its answer or none."""
+    sides = answer.get("sides")
+    titles = [_text(side, "title") for side in sides if isinstance(side, dict)] if isinstance(sides, list) else []
+    return ", ".join(dict.fromkeys(filter(None, titles)))
+
+
+def _first(sentences: object) -> str:
+    return str(sentences[0]) if isinstance(sentences, list) and sentences else ""
 
 
 def _sentence(verdict: object) -> str:

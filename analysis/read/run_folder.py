@@ -17,7 +17,7 @@ from pandas.api.types import union_categoricals
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.numbers import LARGEST, sane_json
-from tokenswarm.contract.manifest import Manifest, manifest_of, too_new
+from tokenswarm.contract.manifest import VIRTUAL, Manifest, manifest_of, too_new
 from tokenswarm.contract.tables import (
     ENGINE_METRIC_COLUMNS,
     ENGINE_METRICS_CSV,
@@ -104,9 +104,8 @@ def read_run(folder: str | Path) -> Run:
         notes.append(newer)
     requests, damaged = _read_parts(path, REQUESTS_CSV, REQUEST_COLUMNS, ("sent_at", "status"), notes)
     engine, damaged_engine = _read_parts(path, ENGINE_METRICS_CSV, ENGINE_METRIC_COLUMNS, ("at",), [])
-    host, damaged_host = _read_parts(
-        path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes if manifest.imported is None else []
-    )
+    watched = manifest.imported is None and manifest.engine.runtime != VIRTUAL  # else there was nothing to watch
+    host, damaged_host = _read_parts(path, HOST_METRICS_CSV, HOST_METRIC_COLUMNS, ("at",), notes if watched else [])
     requests, odd = _keep_rows_with_an_outcome(requests)
     requests = _misses_left_out(requests, notes)
     return Run(

@@ -30,7 +30,7 @@ from tokenswarm.analysis.render.chart import (
 )
 from tokenswarm.analysis.render.time_axis import limit_line, time_layout
 
-from tokenswarm.base.foreign import listed
+from tokenswarm.base.foreign import listed, table
 from tokenswarm.contract.limits import observations_needed
 from tokenswarm.contract.metric import Latency, Place, Rate
 from tokenswarm.contract.metrics import METRICS
@@ -45,6 +45,8 @@ _HEAT_COLOURS = [[step / 4, f"c:heat-{step}"] for step in range(5)]
 """One hue, from near the panel's own colour to far from it: order shows without colour vision, in either theme."""
 _NEAR = 1.4
 """An objective is drawn when it is at most this many times the longest latency."""
+_AT_THE_TOP, _ROOM = 0.9, 1.12
+"""An objective above this share of the longest latency gets an axis that goes so much further."""
 
 
 def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
@@ -75,7 +77,7 @@ def run_charts(
 
 
 def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list[Chart]:
-    """Where the latencies of each moment lie, all of them: what percentile lines hide, such as two modes."""
+    """The latencies of all requests over time: what percentile lines hide, such as two modes."""
     ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
     column, name = primary_latency(ok)
     known = ok[ok[column].notna() & (ok[column] > 0)]
@@ -125,7 +127,7 @@ def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list
     return [
         Chart(
             "heat",
-            f"{name}: where the requests of each moment lie",
+            f"{name} of all requests over time",
             data,
             time_layout(timeline, window, y, hovermode="closest", margin={"t": 40, "autoexpand": False}),
             f"Share of the requests sent in each {timeline.width_s:g} s, on a log scale; every successful one is in.",
@@ -212,7 +214,10 @@ def _latency(rows: pd.DataFrame, timeline: TimeBins, window: Window | None, obje
     layout = time_layout(timeline, window, axis(f"{name} (ms)"), named_bands=True)
     limits = [objective.limit for objective in objectives if objective.metric == column]
     # A line far above the data would flatten it.
-    near = [limit for limit in limits if limit <= _NEAR * np.nanmax(known[column].to_numpy(), initial=0.0)]
+    highest = float(np.nanmax(known[column].to_numpy(), initial=0.0))
+    near = [limit for limit in limits if limit <= _NEAR * highest]
+    if near and max(near) > _AT_THE_TOP * highest:  # its line would strike out the names of the phases
+        layout["yaxis"] = {**table(layout["yaxis"]), "range": [0.0, _ROOM * max(*near, highest)]}
     layout["shapes"] = [*listed(layout["shapes"]), *map(limit_line, near)]
     if near:
         note += " Dashed: the objective."
@@ -245,7 +250,7 @@ def _rates(
     charts: list[Chart] = []
     flat: list[str] = []
     measured = _Stretches(rows, bounds)
-    for rate in METRICS.rates_at(Place.TIME):
+    for place, rate in enumerate(METRICS.rates_at(Place.TIME)):
         # A share needs more requests than a sum does.
         line_of = timeline if rate.unit == "share" else timeline.finer()
         values = measured.values(rate, line_of.edges_unix)
@@ -254,7 +259,7 @@ def _rates(
         if rate.unit == "share" and np.nanmin(values) == np.nanmax(values):
             flat.append(f"{plain(rate.title)} {text.percent(float(np.nanmax(values)))}")
             continue
-        charts.append(_rate_chart(rate, values, line_of, window, PALETTE[len(charts) % len(PALETTE)]))
+        charts.append(_rate_chart(rate, values, line_of, window, PALETTE[place % len(PALETTE)]))
     return charts, flat
 
 

@@ -349,9 +349,13 @@ def markdown(comparison: Comparison) -> str:
         out += ["", f"| user class | figure | {heads}", "|---|---|---|---|---|---|"]
         out += [_markdown_row([name, row["title"]], row) for name, part in class_rows(comparison) for row in part]
     if comparison.setup:
-        out += ["", f"| setting | {a} | {b} | excused |", "|---|---|---|---|"]
+        out += ["", f"| setting | {a} | {b} | why |", "|---|---|---|---|"]
         out += [
-            "| " + " | ".join(map(escape, (each.name, each.a, each.b, each.excused or "no"))) + " |"
+            "| "
+            + " | ".join(
+                map(escape, (each.name, each.a, each.b, each.excused or "neither varied nor the engine's own"))
+            )
+            + " |"
             for each in comparison.setup
         ]
     return "\n".join(out) + "\n"

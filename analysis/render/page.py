@@ -343,7 +343,7 @@ def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
     run, fields = summary.run, msgspec.structs.asdict
     groups: list[tuple[str, dict[str, object]]] = [
         ("Engine, as it reports itself", {**fields(run.engine), **run.effective}),
-        ("Load", {**fields(run.load), "seed": run.seed, **run.overrides}),
+        ("Load", {**fields(run.load), "seed": run.seed, **_further_settings(summary)}),
         ("Requests", _request_facts(summary)),
         ("GPUs", {f"GPU {index}": name for index, name in enumerate(run.gpus)}),
         ("Measured by", {**fields(run.host), **run.versions, **fields(run.git)}),
@@ -351,11 +351,20 @@ def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
         (
             title,
-            [(_label(key), _words(value)) for key, value in facts.items() if value not in (None, "")],
+            [(_label(key), _words(value)) for key, value in facts.items() if value not in _NOT_KNOWN],
         )
         for title, facts in groups
-        if any(value not in (None, "") for value in facts.values())
+        if any(value not in _NOT_KNOWN for value in facts.values())
     ]
+
+
+_NOT_KNOWN = (None, "", msgspec.UNSET)
+
+
+def _further_settings(summary: Summary) -> dict[str, object]:
+    """What was set (SET), without the parts of the load that stand there already."""
+    told = {f"load.{name}" for name in msgspec.structs.asdict(summary.run.load)}
+    return {key: value for key, value in summary.run.overrides.items() if key not in told}
 
 
 def _request_facts(summary: Summary) -> dict[str, object]:
@@ -366,12 +375,13 @@ def _request_facts(summary: Summary) -> dict[str, object]:
     return facts | {"rows in the file, all phases": counts.rows_in_file, "damaged lines": counts.damaged_lines}
 
 
+_NAMES = {"dirty": "with uncommitted changes"}
 _UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}
 
 
 def _label(key: object) -> str:
     """A key as words, its unit in brackets: `cold_start_s` -> `cold start (s)`."""
-    name = str(key)
+    name = _NAMES.get(str(key), str(key))
     ending = next((e for e in sorted(_UNIT_ENDINGS, key=len, reverse=True) if name.endswith(e)), "")
     return name.removesuffix(ending).replace("_", " ") + _UNIT_ENDINGS.get(ending, "")
 

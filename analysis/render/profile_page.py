@@ -9,6 +9,8 @@ from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.chart import PALETTE, Chart, axis, count_axis, line, numbers, plain
 from tokenswarm.analysis.render.profile_rows import Named, profile_rows
 
+from tokenswarm.base.foreign import listed
+
 
 def render_profiles(profiles: Sequence[Named]) -> str:
     """The page as text, with the same protection as the dashboard. `profiles`: (name, profile) of each workload."""
@@ -91,6 +93,8 @@ def _blocks(profiles: Sequence[Named]) -> Chart | None:
         for place, (name, each) in enumerate(profiles)
         if each.hit_rate and each.hit_rate.unbounded
     ]
+    if not any(len(listed(each["x"])) > 1 for each in data):  # one bar says what the table of figures does
+        return None
     layout = {
         "barmode": "group",
         "hovermode": "closest",
@@ -98,4 +102,4 @@ def _blocks(profiles: Sequence[Named]) -> Chart | None:
         "yaxis": axis("% of the prompt tokens found", rangemode="tozero"),
     }
     note = "In a cache without limits: a block is found only as a whole."
-    return Chart("blocks", "Hits by the size of blocks", data, layout, note, 260) if data else None
+    return Chart("blocks", "Hits by the size of blocks", data, layout, note, 260)

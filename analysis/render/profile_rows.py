@@ -33,7 +33,7 @@ def profile_rows(profiles: Sequence[Named]) -> list[Row]:
         ("turns in a session", [own.sessions.turns if own.sessions else None for own in each]),
         ("pause before a turn, s", [own.sessions.delay_s if own.sessions else None for own in each]),
     ):
-        rows.append((f"{title}: mean, p50, p99", [_lengths(lengths) for lengths in known]))
+        rows.append((f"{title}: mean · p50 · p99", [_lengths(lengths) for lengths in known]))
     arrivals = [own.arrivals for own in each]
     rows += [
         ("arrivals, requests/s", [significant(own.rate) if own else text.MISSING for own in arrivals]),
@@ -80,7 +80,7 @@ def profile_rows(profiles: Sequence[Named]) -> list[Row]:
 def _lengths(lengths: Lengths | None) -> str:
     if lengths is None:
         return text.MISSING
-    return ", ".join(
+    return " · ".join(
         f"{value:,.1f}" if value < 100 else f"{value:,.0f}" for value in (lengths.mean, lengths.p50, lengths.p99)
     )
 

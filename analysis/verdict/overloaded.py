@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tokenswarm.analysis.verdict.facts import Facts
 from tokenswarm.analysis.verdict.outcome import OVERLOADED
-from tokenswarm.analysis.verdict.spoilt import withhold
+from tokenswarm.analysis.verdict.spoilt import withhold, withhold_steady_part
 
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Reason
@@ -18,8 +18,8 @@ from tokenswarm.contract.summary.time_records import KeepingUp
 
 RULE = "overloaded"
 WHY, _AT_LEVEL = "the engine was overloaded", "overloaded"
-_BY_LIMITS = ("goodput_rps", "attainment")
-"""What is counted by limits of latencies."""
+_OF_LATENCIES = ("goodput_rps", "attainment", "per_user_tok_s", "per_user_tok_s_low")
+"""What is counted by limits of latencies, or is 1 over one."""
 
 
 def reasons_of(keeping: KeepingUp) -> list[Reason]:
@@ -38,16 +38,17 @@ def without_held_arrivals(facts: Facts, overloaded: bool) -> Facts:
 
 
 def withhold_latency(summary: Summary, level: LevelFigures | None = None) -> None:
-    """Take out every latency, and what is counted by limits of latencies: they depend on how long the run was.
+    """Take out every latency, and what follows from latencies: they depend on how long the run was.
     Throughput stays. With `level`, of that level alone."""
     withhold(
         summary,
-        [*(latency.name for latency in METRICS.latencies()), *_BY_LIMITS],
+        [*(latency.name for latency in METRICS.latencies()), *_OF_LATENCIES],
         WHY if level is None else _AT_LEVEL,
         level,
     )
     if level is not None:
         return
+    withhold_steady_part(summary, [latency.name for latency in METRICS.latencies()], WHY)
     summary.steady_part.latency = {}
     for each in summary.user_classes.values():
         each.goodput_rps, each.attainment = (

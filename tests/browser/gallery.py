@@ -1,7 +1,7 @@
 """Every kind of page that tokenswarm writes, made cheaply: runs in virtual time, and records that real series left.
 
-`records/` holds what `decide`, `capacity`, `tune`, `oneshot` and `claims` wrote on the simulator (the claims with
-evidence filled in by hand); their pages are made anew from it, so a page is always today's.
+`records/` holds what `decide`, `capacity`, `tune`, `oneshot`, `qualify` and `claims` wrote on the simulator (the claims
+with evidence filled in by hand); their pages are made anew from it, so a page is always today's.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tokenswarm.analysis.compare.comparison_report import compare_runs
 from tokenswarm.analysis.compare_files import write_comparison
 from tokenswarm.analysis.decision_files import write_decision_files
 from tokenswarm.analysis.one_shot_files import write_one_shot_files
+from tokenswarm.analysis.qualification_files import write_qualification_files
 from tokenswarm.analysis.render.capacity_page import render_capacity
 from tokenswarm.analysis.run_report import report
 from tokenswarm.analysis.tune_files import write_tune_files
@@ -32,28 +33,43 @@ from tokenswarm.contract.capacity_record import read_capacity
 from tokenswarm.contract.claims_record import read_claims
 from tokenswarm.contract.decision_record import read_decision
 from tokenswarm.contract.one_shot_record import read_one_shot
+from tokenswarm.contract.qualification import read_qualification
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.contract.tune_record import read_tune
+from tokenswarm.imports.folder import import_file
 from tokenswarm.run.life import LoadTools
 from tokenswarm.run.options import LoadOptions
 from tokenswarm.virtual.virtual_load import EngineClock, VirtualLoad
 
 RECORDS = Path(__file__).parent / "records"
+FOREIGN = Path(__file__).parents[1] / "imports" / "data"
+"""Result files that other tools wrote."""
 MANY = 300
 """Entries of the page of results: more than it shows at once."""
 
 
-def _virtual(folder: Path, scenario: str, data: str | None = None, **settings: str) -> Path:
-    options = LoadOptions(engine="sim-vllm", scenario=scenario, results=folder, data=data, overrides=settings)
+def _virtual(folder: Path, scenario: str, data: str | None = None, engine: str = "sim-vllm", **settings: str) -> Path:
+    options = LoadOptions(engine=engine, scenario=scenario, results=folder, data=data, overrides=settings)
     run = VirtualLoad(EngineClock())(options, Console(file=io.StringIO()), LoadTools()).folder
     report(run)
     return run / DASHBOARD_HTML
 
 
-def _single(folder: Path) -> Path:
-    run = make_run(folder / "run", "rag", seconds=30, failures=0.05)
-    report(run)
-    return run / DASHBOARD_HTML
+def _recorded(workload: str, **facts: Any) -> Callable[[Path], Path]:
+    """The page of a made-up run with these facts."""
+
+    def made(folder: Path) -> Path:
+        run = make_run(folder / "run", workload, seconds=30, **facts)
+        report(run)
+        return run / DASHBOARD_HTML
+
+    return made
+
+
+def _of_scenario(scenario: str, **load: str) -> Callable[[Path], Path]:
+    """The page of a run in virtual time under this load."""
+    settings = {f"load.{key}": value for key, value in load.items()}
+    return lambda folder: _virtual(folder, scenario, **settings)
 
 
 def _soak(folder: Path) -> Path:
@@ -69,12 +85,18 @@ def _levels(folder: Path) -> Path:
     return run / DASHBOARD_HTML
 
 
-def _agents(folder: Path) -> Path:
-    return _virtual(folder, "agent", **{"load.users": "6", "load.duration_s": "60", "load.warmup_s": "5"})
+def _imported(folder: Path) -> Path:
+    """A run of another tool, whose generator nobody checked."""
+    [run] = import_file(FOREIGN / "vllm-bench-openai-chat.json", results=folder)
+    report(run)
+    return run / DASHBOARD_HTML
 
 
-def _structured(folder: Path) -> Path:
-    return _virtual(folder, "structured", **{"load.users": "6", "load.duration_s": "20", "load.warmup_s": "5"})
+def _imported_comparison(folder: Path) -> Path:
+    names = ("vllm-bench-openai-chat.json", "sglang-bench-serving.jsonl")
+    a, b = (import_file(FOREIGN / name, results=folder) for name in names)
+    write_comparison(compare_runs(a=a, b=b, labels=("vllm bench", "sglang bench")), folder / "comparison")
+    return folder / "comparison" / "comparison.html"
 
 
 def _interference(folder: Path) -> Path:
@@ -123,6 +145,19 @@ def _comparison(folder: Path) -> Path:
     return folder / "comparison" / "comparison.html"
 
 
+def _pairs(folder: Path) -> Path:
+    """Two engines in three pairs with the same work, each run in virtual time."""
+    sides: dict[str, list[Path]] = {"sim-vllm": [], "sim-sglang": []}
+    for seed in ("1", "2", "3"):
+        for engine, runs in sides.items():
+            work = {"prompts.seed": seed, "prompts.salt": f"pair {seed}", "chat.assistant_turns": "corpus"}
+            load = {"load.users": "12", "load.duration_s": "20", "load.warmup_s": "2"}
+            page = _virtual(folder, "chat", engine=engine, **work, **load)
+            runs.append(page.parent)
+    write_comparison(compare_runs(a=sides["sim-vllm"], b=sides["sim-sglang"]), folder / "comparison")
+    return folder / "comparison" / "comparison.html"
+
+
 def _copied(folder: Path, name: str) -> Path:
     shutil.copy(RECORDS / f"{name}.json", folder / f"{name}.json")
     return folder
@@ -168,20 +203,31 @@ def _library(folder: Path) -> Path:
 
 
 PAGES: Mapping[str, Callable[[Path], Path]] = {
-    "single run": _single,
+    "single run": _recorded("rag", failures=0.05),
+    "reasoning": _recorded("reasoning"),
+    "batch": _recorded("batch", open_loop=True),
+    "chat": _of_scenario("chat", users="12", duration_s="30"),
+    "objectives missed": _of_scenario("rag", users="12", duration_s="30"),
+    "engine overloaded": _of_scenario("chat", rate="20", duration_s="40", max_in_flight="4000"),
+    "generator too slow": _recorded("chat", cpu=0.99),
+    "interrupted": _recorded("chat", status="interrupted"),
+    "imported": _imported,
     "soak": _soak,
     "levels": _levels,
-    "agents": _agents,
-    "structured": _structured,
+    "agents": _of_scenario("agent", users="6", duration_s="60", warmup_s="5"),
+    "structured": _of_scenario("structured", users="6", duration_s="20", warmup_s="5"),
     "interference": _interference,
     "replay": _replay,
     "comparison": _comparison,
+    "pairs": _pairs,
+    "imported comparison": _imported_comparison,
     "capacity": _capacity,
     "two capacities": _capacities,
     "tune": _remade("tune", read_tune, write_tune_files),
     "decision": _remade("decision", read_decision, write_decision_files),
     "claims": _remade("claims", read_claims, write_claims_files),
     "one shot": _remade("oneshot", read_one_shot, write_one_shot_files),
+    "qualification": _remade("qualification", read_qualification, write_qualification_files),
     "profile": _profile,
     "results": _library,
 }

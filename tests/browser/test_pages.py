@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,10 @@ CHART_TEXTS = """() => [...document.querySelectorAll('.chart')].flatMap(chart =>
     return bad;
 })"""
 """Words of charts that are cut, or lie on each other."""
+
+
+NO_WORDS = re.compile(r"\b(?:UNSET|NaN|nan|undefined|None)\b(?! of)")
+"""What a program calls a missing value. (`None of 69 requests failed.` is a sentence.)"""
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +105,7 @@ def test_a_page_is_accessible_whole_and_legible(
     assert page.evaluate(TOO_WIDE) == []
     assert page.evaluate(CUT) == []
     assert page.evaluate(CHART_TEXTS) == []
+    assert NO_WORDS.findall(page.inner_text("body")) == []
     assert page.locator("#theme").count() == 1
     assert grave_findings(page, axe) == []
     # In the other theme only colours differ.

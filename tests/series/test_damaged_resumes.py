@@ -70,6 +70,14 @@ def _resumed_capacity(folder: Path) -> None:
     capacity_of(replace(BASE, results=folder), CapacityAsked(folder, resume=True, series=TOOLS), QUIET)
 
 
+def test_an_endpoint_that_was_not_named_is_called_what_it_was_found_to_be(tmp_path: Path) -> None:
+    options = LoadOptions(engine="external", host="http://127.0.0.1:1", scenario="chat", results=tmp_path)
+    search = capacity_of(options, CapacityAsked(tmp_path / "search", series=TOOLS), QUIET)
+    assert (search.engine, search.engine_called) == ("external", "Simulator (vLLM-like)")
+    again = capacity_of(options, CapacityAsked(tmp_path / "search", resume=True, series=TOOLS), QUIET)
+    assert again.engine_called == "Simulator (vLLM-like)"
+
+
 SPACE = space_of_engine(resolve(BASE), None)
 STATE = msgspec.json.encode(
     TuneState(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
 import pytest
+from tokenswarm.analysis.library.entries import read_library
 
 from tokenswarm import cli
 from tokenswarm.base.errors import Exit
@@ -27,6 +29,15 @@ def test_pairs_of_one_engine_tell_its_noise_and_have_the_same_work(
     assert code == Exit.PASSED
     document = json.loads(capsys.readouterr().out)
     assert document == json.loads((tmp_path / "out" / "qualification.json").read_text("utf-8"))
+    assert "5 pairs of runs find a difference of" in document["sentence"]
+    for name in ("qualification.html", "qualification.md"):
+        written = (tmp_path / "out" / name).read_text("utf-8")
+        assert document["sentence"] in html.unescape(written) and "SIMULATED" in written and "Within a pair" in written
+    assert written.count("\n| ") == len(document["figures"]) + 1
+    assert all((tmp_path / "out" / way / "run.json").is_file() for way in document["folders"])
+    [listed] = [entry for entry in read_library(tmp_path) if entry.kind == "qualification"]
+    assert (listed.engine, listed.scenario, listed.page) == ("Simulator", "rag", "qualification.html")
+    assert listed.sentence == document["sentence"] and listed.load_words == "4 users, closed loop"
     assert document["simulated"] is True and document["left_out"] == []
     ttft = next(each for each in document["figures"] if each["key"] == "ttft_p95_ms")
     assert ttft["headline"] and ttft["pairs"] == 2

@@ -90,6 +90,8 @@ def _note_facts(record: Capacity, summary: Summary) -> None:
     """What the record tells of all of its runs, from any of them."""
     record.simulated = record.simulated or bool(summary.simulated)
     record.model = record.model or summary.run.model or ""
+    if record.engine_title in ("", record.engine):  # such as external: what it was found to be
+        record.engine_title = summary.run.engine.title or record.engine_title
     if summary.cost is not None:
         record.gpus, record.gpu_hour_usd = int(summary.cost.gpus), float(summary.cost.gpu_hour_usd)
     elif summary.run.gpus:
@@ -148,7 +150,9 @@ def _same_question(earlier: Capacity, now: Capacity, folder: Path) -> Capacity:
                 f"{folder} asked for {name} {getattr(earlier, name)}, not "
                 f"{getattr(now, name)}: resume it with what it began with",
             )
-    earlier.at_least, earlier.engine_title = now.at_least, now.engine_title
+    earlier.at_least = now.at_least
+    if now.engine_title != now.engine:
+        earlier.engine_title = now.engine_title
     if earlier.capacity.unit != now.capacity.unit:
         raise UserError(Exit.USAGE, f"{folder} searched {earlier.capacity.unit}: resume it with the same kind of load")
     return earlier

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from tokenswarm.base.errors import Exit, UserError
-from tokenswarm.base.files import make_folder, write_whole
 from tokenswarm.base.typed import Commands
 from tokenswarm.commands.compare import refuse_several_loads, with_scripted_answers
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.typed_values import at_least_one, seconds
+from tokenswarm.contract.qualification import QUALIFICATION_JSON
 
 if TYPE_CHECKING:
-    from tokenswarm.analysis.compare.groups import Groups
-    from tokenswarm.analysis.compare.noise import Noise
+    from tokenswarm.contract.qualification import Qualification
     from tokenswarm.contract.summary.summary_record import Summary
     from tokenswarm.run.monitor import RunOutcome
     from tokenswarm.series.pairs import PairSeries
 
-QUALIFICATION_JSON = "qualification.json"
 DEFAULT_PAIRS = 5
 _EPILOG = """\
 examples:
@@ -60,7 +56,7 @@ def add(commands: Commands) -> None:
         "--output",
         type=Path,
         metavar="DIR",
-        help=f"where {QUALIFICATION_JSON} goes (default: RESULTS/qualification-<time>)",
+        help="where its page and files go (default: RESULTS/qualification-<time>)",
     )
     own.add_argument("--json", action="store_true", help=f"print {QUALIFICATION_JSON} instead of a table")
 
@@ -68,6 +64,8 @@ def add(commands: Commands) -> None:
 def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
     from tokenswarm.analysis.compare.groups import named_groups
     from tokenswarm.analysis.compare.noise import noise
+    from tokenswarm.analysis.qualification_files import qualification_of, write_qualification_files
+    from tokenswarm.contract.series_file import record_json
 
     if options.keep or options.master:
         raise UserError(
@@ -87,13 +85,12 @@ def _qualify(options: argparse.Namespace, argv: list[str]) -> Exit:
             "fewer than two pairs of valid runs were made: nothing is known of the noise"
             + (f". {series.failures[-1]}" if series.failures else ""),
         )
-    document = _document(groups, figures)
-    make_folder(folder)
-    write_whole(folder / QUALIFICATION_JSON, json.dumps(document, indent=2, allow_nan=False) + "\n")
+    record = qualification_of(groups, figures, {each.name: each for each in (*series.a, *series.b)}, folder)
+    write_qualification_files(record, folder)
     if options.json:
-        print(json.dumps(document, indent=2))
+        print(record_json(record))
     else:
-        _show(console, groups, figures, folder)
+        _show(console, record, folder)
     if series.interrupted:
         return Exit.INTERRUPTED
     return series.failures[-1].code if series.failures else Exit.PASSED
@@ -118,66 +115,16 @@ def _run_pairs(
     return PairedRuns(side, replace(side), pairs, console, after, tools).play(folder), summaries
 
 
-def _document(groups: Groups, figures: list[Noise]) -> dict[str, object]:
-    """qualification.json (docs/comparing.md)."""
-    return {
-        "format": 1,
-        "simulated": bool(groups.a[0].simulated),
-        "runs": [summary.run_id for side in (groups.a, groups.b) for summary in side],
-        "left_out": [{"run_id": run.run_id, "why": run.why} for run in groups.left_out],
-        "figures": [
-            {
-                "key": each.figure.key,
-                "title": each.figure.title,
-                "headline": each.figure.headline,
-                "pairs": each.pairs,
-                "run_spread": each.run_spread,
-                "pair_spread": each.pair_spread,
-                "pair_spread_ci95": list(each.pair_spread_ci95),
-                "smallest_found": {str(pairs): share for pairs, share in each.smallest.items()},
-                "pairs_for_10_percent": each.pairs_for_sought,
-                "second_to_first": {"value": each.second_to_first, "p": each.second_to_first_p},
-                "sentence": each.sentence(),
-            }
-            for each in figures
-        ],
-    }
+def _show(console: Console, record: Qualification, folder: Path) -> None:
+    from tokenswarm.analysis.qualification_files import QUALIFICATION_HTML
+    from tokenswarm.analysis.render.qualification_page import qualification_table
 
-
-def _show(console: Console, groups: Groups, figures: list[Noise], folder: Path) -> None:
-    from tokenswarm.analysis.wording import percent
-
-    if groups.a[0].simulated:
+    if record.simulated:
         console.print("SIMULATED (no real engine was measured)", style="bold magenta")
-    numbers = list(figures[0].smallest)
-    table = Table(
-        title="How much repeated runs differ (standard deviations), and what a comparison finds in 80% of series",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for name in ("", "runs", "pairs", "(95%)", *(f"{count} pairs find" for count in numbers), "10% takes"):
-        table.add_column(name, justify="left" if name == "" else "right", overflow="fold")
-    for each in figures:
-        takes = each.pairs_for_sought
-        table.add_row(
-            each.figure.title,
-            percent(each.run_spread),
-            percent(each.pair_spread),
-            " to ".join(map(percent, each.pair_spread_ci95)),
-            *(percent(share) for share in each.smallest.values()),
-            f"{takes} pairs" if takes else "> 1,000 pairs",
-        )
-    console.print(table)
-    for each in figures:
-        if each.figure.headline and each.second_to_first_p < 0.01:
-            console.print(
-                f"warning: {each.figure.title} of the second run of a pair is {each.second_to_first:.3g} times that "
-                f"of the first (p {each.second_to_first_p:.2g}), though nothing differs: runs profit from, or suffer "
-                "by, what went before them",
-                style="yellow",
-                highlight=False,
-            )
-    for run in groups.left_out:
+    console.print(qualification_table(record))
+    console.print(record.sentence, highlight=False)
+    for note in record.notes:
+        console.print(f"warning: {note}", style="yellow", highlight=False)
+    for run in record.left_out:
         console.print(f"left out: {run.run_id}, {run.why}", highlight=False, soft_wrap=True)
-    console.print(f"qualification: {folder / QUALIFICATION_JSON}", highlight=False, soft_wrap=True)
+    console.print(f"qualification: {folder / QUALIFICATION_HTML}", highlight=False, soft_wrap=True)

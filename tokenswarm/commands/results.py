@@ -35,7 +35,12 @@ def add(commands: Commands) -> None:
     )
     results.add_argument("--scenario", metavar="NAME", help="only those of this scenario")
     results.add_argument("--engine", metavar="NAME", help="only those of this engine, such as vllm")
-    results.add_argument("--kind", metavar="KIND", help="only run, comparison, capacity, tune, decision or damaged")
+    results.add_argument(
+        "--kind",
+        metavar="KIND",
+        help="only one kind: run, comparison, capacity, capacities, tune, oneshot, claims, qualification, "
+        "decision, series or damaged",
+    )
     results.add_argument("--label", metavar="TEXT", help="only those whose label contains this")
     results.add_argument(
         "--limit",

@@ -112,6 +112,8 @@ class Capacity(msgspec.Struct):
     divides by, None where nobody tells (then by 1); `at_least`: the load that was asked for; `tiers`: other limits."""
 
     format: int = CAPACITY_FORMAT
+    sentence: str = ""
+    """The answer in a sentence, for a list of results."""
     capacity: CapacityFigure = msgspec.field(default_factory=CapacityFigure)
     levels: list[CapacityLevel] = []
     runs: list[CapacityRun] = []

@@ -12,6 +12,7 @@ from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
 from tokenswarm.contract.decision_record import DECISION_FORMAT, Decision
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.one_shot_record import ONE_SHOT_FORMAT, OneShot
+from tokenswarm.contract.qualification import QUALIFICATION_FORMAT, Qualification
 from tokenswarm.contract.search_progress import PROGRESS_FORMAT, SearchProgress
 from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN
@@ -80,6 +81,15 @@ def one_shot_schema() -> dict[str, object]:
     }
 
 
+def qualification_schema() -> dict[str, object]:
+    """The JSON Schema of qualification.json (draft 2020-12), as this version writes it. Further fields are allowed."""
+    return {
+        "$schema": _DIALECT,
+        "title": f"qualification.json of tokenswarm, format {QUALIFICATION_FORMAT}",
+        **_schema_of(Qualification),
+    }
+
+
 def claims_schema() -> dict[str, object]:
     """The JSON Schema of claims.json (draft 2020-12). Every field may be missing; further ones are allowed."""
     return {
@@ -118,6 +128,7 @@ SCHEMAS = {
     "capacity.schema.json": capacity_schema,
     "oneshot.schema.json": one_shot_schema,
     "claims.schema.json": claims_schema,
+    "qualification.schema.json": qualification_schema,
     "decision.schema.json": decision_schema,
     "progress.schema.json": progress_schema,
 }

@@ -214,7 +214,7 @@ class PairedRuns:
             Text.assemble(
                 "\n",
                 (f"run {number} of {2 * self._repeats}", "bold"),
-                f": side {side.upper()}, {options.engine}{where}, seed {work[SEED]}",
+                f": side {side.upper()}, {self._plans[side].engine_title}{where}, seed {work[SEED]}",
             )
         )
         outcome, problem = RunOutcome(None), None  # type: ignore[arg-type]  # no folder yet

@@ -18,7 +18,7 @@
 
   // On a phone a row of such a table is a block of its own, in which each cell says the title of its column.
   function titles() {
-    document.querySelectorAll("table.rows").forEach(function (table) {
+    document.querySelectorAll("table.rows, table.claims").forEach(function (table) {
       var heads = Array.prototype.map.call(table.tHead.rows[0].cells, function (cell) { return cell.textContent.trim(); });
       Array.prototype.forEach.call(table.tBodies[0].rows, function (row) {
         Array.prototype.forEach.call(row.cells, function (cell, i) { cell.dataset.title = heads[i]; });

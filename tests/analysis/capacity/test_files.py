@@ -15,6 +15,7 @@ from tokenswarm.analysis.capacity.capacity_comparison import differences, ratio_
 from tokenswarm.analysis.capacity.frontier import add_frontier, dominates, knee
 from tokenswarm.analysis.capacity.judge import CapacityJudge, new_tier
 from tokenswarm.analysis.capacity_files import compare_capacities, ratio_sentence, remake_capacity, write_capacity_files
+from tokenswarm.analysis.library.entries import read_entry
 from tokenswarm.analysis.render.capacity_page import capacity_markdown, render_capacity
 from tokenswarm.analysis.render.capacity_words import answer_sentence, capacity_sentence, progress_lines
 from tokenswarm.analysis.run_report import report
@@ -23,6 +24,7 @@ from tests.analysis.make_run import START, manifest, row, write_run
 from tests.examples import examples
 from tests.mutations import changed, mutate_json
 from tokenswarm.base.errors import UserError
+from tokenswarm.base.presence import present
 from tokenswarm.contract.capacity_record import (
     COST,
     E2E,
@@ -146,6 +148,7 @@ def test_page_and_markdown_tell_the_answer_first_and_escape_names(folder: Path) 
     page, words = (folder / "capacity.html").read_text(), (folder / "capacity.md").read_text()
     answer = answer_sentence(read_capacity(folder))
     assert answer in page and answer in words and "SIMULATED" in page and "SIMULATED" in words
+    assert present(read_entry(folder, "capacity-20270101-000000")).sentence == answer, "the list of results has it too"
     assert "sim<b>" not in page and 'href="run-8/dashboard.html"' in page and "strict" in page
     assert words.count("| pass") == 2 and words.count("| fail") == 1
 
@@ -180,6 +183,9 @@ def test_two_searches_are_compared_by_their_ratio(folder: Path, tmp_path: Path) 
     document, sentence = compare_capacities([folder, tmp_path / "b"], (None, "B"), tmp_path / "out")
     assert document["ratio"]["state"] == "better" and sentence.startswith("B can serve ")
     assert "scenario differs" in document["sentences"][1]
+    listed = present(read_entry(tmp_path / "out", "comparison-20270101-000000"))
+    assert (listed.kind, listed.engine, listed.scenario) == ("capacities", "sim<b>, better", "rag, chat")
+    assert listed.sentence == sentence and listed.page == "capacities.html" and listed.simulated
     page = (tmp_path / "out" / "capacities.html").read_text()
     assert f'{os.path.relpath(folder, tmp_path / "out")}/run-8/dashboard.html"' in page
     assert {each.name for each in (tmp_path / "out").iterdir()} == {

@@ -11,11 +11,13 @@ from tokenswarm.analysis.compare import rule_of_thumb
 from tokenswarm.analysis.compare.ab_test import Reading, difference, holm
 from tokenswarm.analysis.compare.comparison_report import compare_runs, document
 from tokenswarm.analysis.compare_files import COMPARISON_HTML, COMPARISON_JSON, COMPARISON_MD, write_comparison
+from tokenswarm.analysis.library.entries import read_entry
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.compare_page import markdown, render_comparison
 
 from tests.analysis.make_run import calm_host, manifest, row, write_run
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.client.answer import Answer
 from tokenswarm.contract.tables import PROMPT_COLUMNS, names
 from tokenswarm.generator.fingerprints import Fingerprints
@@ -203,7 +205,7 @@ def test_the_setting_under_test_is_what_you_varied_and_what_both_sides_were_give
         "context_length": None,
     }
     page = render_comparison(found)
-    assert page.count("no: a difference of its own") == 1 and "what you varied" in page
+    assert page.count("neither varied nor the engine's own") == 1 and "what you varied" in page
     assert 'Both sides: <span class="mono">rag.documents=8</span>' in page
     assert "- both: rag.documents=8" in markdown(found).replace("\\", "")
     assert document(found)["shared_settings"] == "rag.documents=8"
@@ -460,5 +462,7 @@ def test_the_page_links_to_the_pages_of_its_runs_where_there_are_any(tmp_path) -
     runs = [*series(tmp_path, "v", [100, 101, 99]), *series(tmp_path, "s", [60, 61, 59], engine="SGLang")]
     (runs[0] / "dashboard.html").write_text("a run")
     write_comparison(compare_runs(runs), tmp_path / "a comparison")
+    listed = present(read_entry(tmp_path / "a comparison", "comparison-20270101-000000"))
+    assert (listed.engine, listed.scenario) == ("vLLM, SGLang", "rag") and listed.sentence and listed.load_words
     page = (tmp_path / "a comparison" / COMPARISON_HTML).read_text()
     assert re.findall(r'href="([^"]*dashboard\.html)"', page) == [f"../{runs[0].name}/dashboard.html"]

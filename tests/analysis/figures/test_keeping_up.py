@@ -68,6 +68,9 @@ def test_beyond_capacity_the_run_is_overloaded_and_gives_no_latency_but_throughp
     assert "20 requests/s were offered, 12 were completed" in summary.outcome.sentence
     figure = summary.latency["ttft_ms"]["p95"]
     assert (figure.value, figure.why) == (None, "the engine was overloaded")
+    for figure in summary.per_user_tok_s.values():  # 1 over a latency that is not given
+        assert (figure.value, figure.why) == (None, "the engine was overloaded")
+    assert "whole phase" not in (summary.steady_part.sentence or "")
     assert summary.rates["requests_s"].value == pytest.approx(12.0, rel=0.02)
     assert "OVERLOADED" in markdown(summary)
 

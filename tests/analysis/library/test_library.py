@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tokenswarm.analysis.library.entries import COLUMNS, read_library
+from tokenswarm.analysis.library.entries import COLUMNS, read_entry, read_library
 from tokenswarm.analysis.library.kinds import last_of_the_kind, wanted_last
 from tokenswarm.analysis.library.pruning import PruningRules, to_prune
 from tokenswarm.analysis.library.trends import trends
@@ -17,7 +17,9 @@ from tokenswarm.analysis.render.library_page import library_list, render_library
 from tokenswarm.analysis.run_report import report
 
 from tests.analysis.make_run import make_run
+from tests.browser.gallery import RECORDS
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import read_manifest, write_manifest
 
 NOW = datetime(2027, 2, 1, tzinfo=UTC)
@@ -86,6 +88,13 @@ def test_runs_and_series_are_listed_the_newest_first_and_damaged_folders_as_such
     assert "notes" not in {entry.name for entry in entries}
     [comparison] = [entry for entry in entries if entry.kind == "comparison"]
     assert comparison.sentence == "vLLM is faster"
+
+
+def test_a_decision_is_listed_with_both_engines_by_their_titles(tmp_path: Path) -> None:
+    shutil.copy(RECORDS / "decision.json", tmp_path)
+    listed = present(read_entry(tmp_path, "decision-20270101-000000"))
+    assert listed.engine == "vLLM-like simulator, SGLang-like simulator" and listed.engine_name == "sim-vllm"
+    assert listed.sentence.startswith("Take vLLM-like simulator")
 
 
 def test_a_run_is_listed_with_the_figures_of_its_summary(results: Path) -> None:

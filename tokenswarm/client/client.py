@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import gevent
 import msgspec
+from gevent import GreenletExit
 from greenlet import greenlet
 
 from tokenswarm.base.endpoint import CHAT, COMPLETIONS, RESPONSES, Endpoint
@@ -178,6 +179,7 @@ class LLMClient:
         self._in_flight: dict[_Exchange, None] = {}
         self._connecting: dict[greenlet, None] = {}
         self._cancelled = False
+        self._cut_off: dict[greenlet, Answer] = {}
         self._encode = msgspec.json.Encoder().encode
         self.loop_time = LoopTime()
         self._watchdog = gevent.spawn(self._watch)
@@ -213,6 +215,10 @@ class LLMClient:
             return answer
         self._exchange(connection, request, streamed, answer, sent_ns, time.monotonic_ns() - apart_ns)
         return _with_model(answer, body)
+
+    def cut_off(self) -> Answer | None:
+        """What was known of the request that this greenlet waited for, once it was killed; None where nothing was."""
+        return self._cut_off.pop(gevent.getcurrent(), None)
 
     def cancel_all(self) -> int:
         """End everything in flight as `cancelled`; no further request is sent. Returns how many there were."""
@@ -318,6 +324,11 @@ class LLMClient:
             connection.wait()
             self._conclude(exchange, answer)
             return connection.bytes_in
+        except GreenletExit:  # whoever asked is taken away; what came until then is known
+            connection.give_up("cancelled", "")
+            self._conclude(exchange, answer)
+            self._cut_off[gevent.getcurrent()] = answer
+            raise
         except BaseException:
             connection.give_up("cancelled", "")
             raise

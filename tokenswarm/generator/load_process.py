@@ -86,6 +86,16 @@ class _ClassLoad:
         self.sessions = SessionStream(self.workload, plan.scenario, of_class.scenario, share, of_all_classes)
 
 
+def _fit_to_keep(answer: Answer, prompt: Prompt, load: _ClassLoad) -> Answer:
+    """Without words of the prompt or a key in what a server may echo."""
+    if answer.error_detail:
+        answer.error_detail = printable(masked(without_prompt(answer.error_detail, prompt), load.keys))
+    if answer.finish_reason:
+        reason = without_prompt(answer.finish_reason, prompt)
+        answer.finish_reason = printable(masked(reason, load.keys), _FINISH_CHARS)
+    return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Outlets:
     """Where a process hands over what it measured.
@@ -366,16 +376,12 @@ class LoadProcess:
                 status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}", sent_at=asked_at
             )
         except BaseException:  # GreenletExit: the run is over and the request was in flight
-            self._record(origin, prompt, Answer(status="cancelled", sent_at=asked_at))
+            cut = load.client.cut_off() or Answer(status="cancelled", sent_at=asked_at)
+            self._record(origin, prompt, _fit_to_keep(cut, prompt, load))
             raise
         finally:
             self.in_flight[user_class] -= 1
-        if answer.error_detail:  # a server may echo what it was sent
-            answer.error_detail = printable(masked(without_prompt(answer.error_detail, prompt), load.keys))
-        if answer.finish_reason:
-            reason = without_prompt(answer.finish_reason, prompt)
-            answer.finish_reason = printable(masked(reason, load.keys), _FINISH_CHARS)
-        self._record(origin, prompt, answer)
+        self._record(origin, prompt, _fit_to_keep(answer, prompt, load))
         return answer
 
     # ---- rows

@@ -363,8 +363,8 @@ _NOT_KNOWN = (None, "", msgspec.UNSET)
 
 def _further_settings(summary: Summary) -> dict[str, object]:
     """What was set (SET), without the parts of the load that stand there already."""
-    told = {f"load.{name}" for name in msgspec.structs.asdict(summary.run.load)}
-    return {key: value for key, value in summary.run.overrides.items() if key not in told}
+    shown_already = {f"load.{name}" for name in msgspec.structs.asdict(summary.run.load)}
+    return {key: value for key, value in summary.run.overrides.items() if key not in shown_already}
 
 
 def _request_facts(summary: Summary) -> dict[str, object]:

@@ -16,7 +16,7 @@ from tokenswarm.analysis.render.qualification_page import (
 )
 
 from tokenswarm.base.files import make_folder, write_whole
-from tokenswarm.contract.qualification import (
+from tokenswarm.contract.qualification_record import (
     LeftOutRecord,
     NoiseRecord,
     OrderEffect,

@@ -13,7 +13,7 @@ from tokenswarm.analysis.render.assets import environment, text_page
 from tokenswarm.analysis.render.markdown import escape
 
 from tokenswarm.base.sentences import in_a_row
-from tokenswarm.contract.qualification import NoiseRecord, Qualification
+from tokenswarm.contract.qualification_record import NoiseRecord, Qualification
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 _TOLD = "5"

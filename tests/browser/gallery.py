@@ -33,7 +33,7 @@ from tokenswarm.contract.capacity_record import read_capacity
 from tokenswarm.contract.claims_record import read_claims
 from tokenswarm.contract.decision_record import read_decision
 from tokenswarm.contract.one_shot_record import read_one_shot
-from tokenswarm.contract.qualification import read_qualification
+from tokenswarm.contract.qualification_record import read_qualification
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
 from tokenswarm.contract.tune_record import read_tune
 from tokenswarm.imports.folder import import_file

@@ -15,10 +15,10 @@ from tokenswarm.commands.compare import refuse_several_loads, with_scripted_answ
 from tokenswarm.commands.load import add_options, load_options
 from tokenswarm.commands.series_runs import reported, series_folder
 from tokenswarm.commands.typed_values import at_least_one, seconds
-from tokenswarm.contract.qualification import QUALIFICATION_JSON
+from tokenswarm.contract.qualification_record import QUALIFICATION_JSON
 
 if TYPE_CHECKING:
-    from tokenswarm.contract.qualification import Qualification
+    from tokenswarm.contract.qualification_record import Qualification
     from tokenswarm.contract.summary.summary_record import Summary
     from tokenswarm.run.monitor import RunOutcome
     from tokenswarm.series.pairs import PairSeries

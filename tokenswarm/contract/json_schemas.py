@@ -12,7 +12,7 @@ from tokenswarm.contract.claims_record import CLAIMS_FORMAT, Claims
 from tokenswarm.contract.decision_record import DECISION_FORMAT, Decision
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.one_shot_record import ONE_SHOT_FORMAT, OneShot
-from tokenswarm.contract.qualification import QUALIFICATION_FORMAT, Qualification
+from tokenswarm.contract.qualification_record import QUALIFICATION_FORMAT, Qualification
 from tokenswarm.contract.search_progress import PROGRESS_FORMAT, SearchProgress
 from tokenswarm.contract.summary.figure import Record
 from tokenswarm.contract.summary.summary_file import EMPTY_WHERE_UNKNOWN

@@ -1,4 +1,6 @@
-"""The files of a capacity (json, md, html, junit.xml), made from its record and its runs; and of two compared."""
+"""The files of a capacity (JSON, Markdown, HTML, junit.xml), made from its record and runs; and those of a comparison
+of two.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,9 @@ COMPARED = "capacities"
 
 
 def write_capacity_files(record: Capacity, folder: Path) -> None:
-    """Complete the record by the figures of its levels, and write the four files. Raises UserError (RESULTS, or
-    RUN_FOLDER where a run cannot be read)."""
+    """Add the figures of its levels to the record, and write the four files. Raises UserError (RESULTS; RUN_FOLDER if a
+    run cannot be read).
+    """
     add_frontier(record, folder)
     record.sentence = answer_sentence(record)
     write_capacity(folder, record)
@@ -43,7 +46,7 @@ def write_capacity_files(record: Capacity, folder: Path) -> None:
 
 
 def remake_capacity(folder: Path) -> Capacity:
-    """Judge the runs of a folder anew, and write its files. Raises UserError."""
+    """Judge the runs of a folder again, and rewrite its files. Raises UserError."""
     record = read_capacity(folder)
     with _no_odd_values(folder):
         record = CapacityJudge(record, folder).answer(record, record.capacity.reason)
@@ -53,8 +56,9 @@ def remake_capacity(folder: Path) -> Capacity:
 
 @contextlib.contextmanager
 def _no_odd_values(*folders: Path) -> Iterator[None]:
-    """Of the right types a damaged file's values may still be none of a search: a load below 0, say. Raises UserError
-    (RUN_FOLDER)."""
+    """Reject values that have the right type but cannot occur in a search, such as a negative load. Raises UserError
+    (RUN_FOLDER).
+    """
     try:
         yield
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -68,7 +72,8 @@ def compare_capacities(
 ) -> tuple[dict[str, object], str]:
     """Write capacities.json, .md and .html of two series into a folder; returns the document and its first sentence.
 
-    Raises UserError where a series cannot be read."""
+    Raises UserError if a series cannot be read.
+    """
     a, b = (read_capacity(folder) for folder in folders)
     with _no_odd_values(*folders):
         return _compared(a, b, folders, labels, into)
@@ -113,7 +118,7 @@ def _plain(record: Capacity) -> dict[str, object]:
 
 
 def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str, str]:
-    """The engines' names, with the series' where they are the same."""
+    """The engines' names; with the names of the series if both engines are the same."""
     own = [(each.engine_called, each.series) for each in (a, b)]
     same = own[0][0] == own[1][0]
     one, other = (
@@ -124,7 +129,7 @@ def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str,
 
 
 def _between(low: float | None, high: float | None) -> str:
-    """`1.10 to 1.33`, or the one end that is known; empty where neither is."""
+    """`1.10 to 1.33`, or the one known end; empty if neither is known."""
     if low is None or high is None:
         return f"at least {number(low)}" if low is not None else f"at most {number(high)}" if high is not None else ""
     return f"{number(low)} to {number(high)}"

@@ -1,4 +1,4 @@
-"""From runs to the figure of a claim; and claims.json, claims.md and claims.html."""
+"""The figure of a claim, from runs; and claims.json, claims.md and claims.html."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLAIMS_MD, CLAIMS_HTML = "claims.md", "claims.html"
 
 
 def _result(a: Sequence[Path], b: Sequence[Path], key: str) -> Result | str:
-    """The figure of a comparison; why there is none."""
+    """A comparison's figure, or the reason why there is none."""
     try:
         comparison = compare_runs(a=a, b=b)
     except UserError as error:
@@ -67,8 +67,9 @@ def trend_of(figures: Sequence[Figure]) -> Figure:
 
 
 def one_shot_figure(record: OneShot, folder: Path, cases: tuple[str, str], what: str) -> Figure:
-    """The ratio of a one shot between two cases of its engine, or between two engines in one case; its files are
-    written into `folder`."""
+    """The ratio between two cases of one engine, or between two engines in one case, from a one-shot record; writes its
+    files into `folder`.
+    """
     record = write_one_shot_files(record, folder)
     case_a, case_b = cases
     found_none = Figure(why="the one shot has no such figure: " + record.sentence)

@@ -14,7 +14,7 @@ COMPARISON_JSON, COMPARISON_MD, COMPARISON_HTML = "comparison.json", "comparison
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> dict[str, object]:
-    """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) if that cannot be done."""
+    """Write the three files into `folder`; returns the document. Raises UserError(RESULTS) on failure."""
     make_folder(folder)
     written = document(comparison)
     write_whole(folder / COMPARISON_JSON, json.dumps(written, indent=2, allow_nan=False) + "\n")

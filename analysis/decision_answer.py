@@ -1,4 +1,4 @@
-"""What races, searches and pairs come to: from their records to the answer in decision.json."""
+"""Turns the records of races, searches and pairs into the answer in decision.json."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ONE_ENGINE, NONE, GOING = "one_engine", "none", "going"
 
 
 def interval_of(ratio: Ratio, p: float | None = None) -> Interval | None:
-    """A record's figure with its interval; None where there is no figure above 0."""
+    """A record's figure with its interval; None if there is no figure above 0."""
     if ratio.value is None or ratio.value <= 0.0:
         return None
     low, high = ratio.ci95 or (None, None)
@@ -55,7 +55,7 @@ def ratio_record(interval: Interval) -> Ratio:
 
 
 def chosen_settings(tune: Tune) -> tuple[str, str]:
-    """The candidate to go on with, and why. Settings under which answers are surely worse are ruled out."""
+    """The candidate whose settings go on, and why. Settings under which answers are certainly worse are excluded."""
     if tune.answers.state == WORSE:
         return tune.default, "the winner's answers are surely worse"
     left = tune.default in tune.equal_to_winner
@@ -63,8 +63,10 @@ def chosen_settings(tune: Tune) -> tuple[str, str]:
 
 
 def take_search(side: SideRecord, record: Capacity, folder: Path) -> None:
-    """What a search for capacity says, into the engine's record. `folder`: of the search. The price is that of the
-    highest load that surely passed, else of the one next to the estimate."""
+    """Copy the result of a capacity search into the engine's record. `folder`: the search's folder.
+
+    The price is that of the highest load that certainly passes, else of the load closest to the estimate.
+    """
     figure = side.capacity = record.capacity
     runs = [run.run for run in record.runs if not run.died]
     if runs:
@@ -94,7 +96,7 @@ def take_search(side: SideRecord, record: Capacity, folder: Path) -> None:
 
 
 def gpus_of(manifest: Manifest) -> int:
-    """How many GPUs an engine used: those that are paid for, else those it says it runs on, at least 1."""
+    """GPUs that an engine used: those that are paid for, else those that it reports; at least 1."""
     if manifest.cost is not None and manifest.cost.gpus:
         return int(manifest.cost.gpus)
     counts = [manifest.engine.effective.get(key) for key in ("tensor_parallel", "data_parallel")]
@@ -109,7 +111,7 @@ _WIDEST_BRACKET = 1.5
 
 
 def per_gpu(figure: CapacityFigure, gpus: int) -> Ratio:
-    """The capacity of one GPU; the middle of the bracket where there is no estimate between its ends."""
+    """The capacity of one GPU; the middle of the bracket if there is no estimate."""
     low, high = figure.ci95
     value = figure.estimate
     if low and high and (value is None or high / low > _WIDEST_BRACKET**2):
@@ -143,8 +145,9 @@ def _ratio(figure: Figure | None) -> Ratio:
 def paired_goodput(
     a: Sequence[Summary], b: Sequence[Summary], gpus: tuple[int, int], planned: int
 ) -> tuple[Ratio, float | None, int]:
-    """B's goodput per GPU over A's, of the runs that have the same seed, at the look that the pairs so far are of at
-    most `planned`: with its interval, p, and the number of pairs."""
+    """B's goodput per GPU over A's from runs with the same seed, with interval, p and the number of pairs, at the look
+    after these pairs out of `planned`.
+    """
     by_seed = [
         {
             str(summary.run.seed): float(value) / count
@@ -160,13 +163,13 @@ def paired_goodput(
     paired = difference(*sides, ratio=True, paired=True, look=Look(len(seeds), max(planned, len(seeds))))
     if paired is None:
         return Ratio(why="a side met the limits in no request of a run"), None, len(seeds)
-    if not paired.spread:  # such as counts of few requests: that nothing varied does not mean that nothing can
+    if not paired.spread:  # e.g. small counts: that nothing varied does not prove that nothing can
         return Ratio(paired.change, why="no pair differs from another, so nothing is known of chance"), None, len(seeds)
     return Ratio(paired.change, [paired.low, paired.high]), paired.p, len(seeds)
 
 
 def is_settled(ratio: Ratio, p: float | None, pairs: int, planned: int) -> bool:
-    """Whether the pairs may end: surely different or surely equal within the margin, at this look."""
+    """Whether the pairs may end: certainly different, or certainly equal within the margin, at this look."""
     known = interval_of(ratio, p)
     return (
         known is not None
@@ -176,8 +179,10 @@ def is_settled(ratio: Ratio, p: float | None, pairs: int, planned: int) -> bool:
 
 
 def take_rule_of_thumb(decision: Decision, comparison: Comparison) -> None:
-    """What the field's rule of thumb says of the workload of the pairs. It is about vLLM and SGLang: their names are
-    looked for in the engines' titles."""
+    """What the field's rule of thumb says about the workload of the pairs.
+
+    The rule is about vLLM and SGLang; they are recognised by the engines' titles.
+    """
     advice = advise(
         traits([member.totals for member in comparison.members.values()], str(comparison.groups.a[0].run.model))
     )
@@ -199,7 +204,8 @@ def _rule_of_thumb(decision: Decision) -> str:
 
 def judge(decision: Decision) -> None:
     """Put the answer into the decision: which engine, by which figure, its ratio to the other, and whether the rule of
-    thumb had said so."""
+    thumb agrees.
+    """
     _judge(decision)
     decision.rule_of_thumb = _rule_of_thumb(decision)
 

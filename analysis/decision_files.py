@@ -1,4 +1,4 @@
-"""decision.json, decision.md and decision.html of a decision."""
+"""Writes decision.json, decision.md and decision.html."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kept prompt tokens from being found in the prefix cache: from shares to sentences. Pure."""
+"""Why prompt tokens missed the prefix cache: turns shares into sentences. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ MODEL_TOLERANCE = 0.02
 class Allowed:
     """Shares of the prompt tokens, 0..1; None = not known.
 
-    ideal: an unlimited cache; at_least, at_most: its ends, as finely as prompts were recorded; computed: of what had
-    been computed when it was asked for; prompts: of what other prompts had, leaving answers out; blocks: whole blocks
-    only; blocks_range: between which shares that lies, as well as tokens are known; capacity: in so much memory; got:
-    what the engine reports. all_kept_tokens: the tokens of everything that was sent, if the KV cache holds them all.
+    - ideal: found by an unlimited cache; at_least and at_most bound it, because prompts are recorded in pieces
+    - computed: found among prompts whose computation had finished when they were needed
+    - prompts: found in other prompts, ignoring answers
+    - blocks: found in whole blocks; blocks_range bounds it, because token counts are estimates
+    - capacity: found in a cache of `capacity_tokens`
+    - got: what the engine reports
+
+    all_kept_tokens: the tokens of everything that was sent, if the KV cache holds them all.
     """
 
     ideal: float
@@ -43,9 +47,9 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class YardstickStep:
-    """One step of the yardstick: what is allowed after it, and who took what is lost by it.
+    """One step of the yardstick: the share allowed after it, and what causes the loss.
 
-    `lost` is the share of the prompt tokens; never negative. `stage`: workload, blocks, memory or engine.
+    `lost` is a share of the prompt tokens, never negative. `stage`: workload, blocks, memory or engine.
     """
 
     stage: str
@@ -55,7 +59,9 @@ class YardstickStep:
 
 
 def steps(allowed: Allowed) -> list[YardstickStep]:
-    """From all prompt tokens down to what the engine got, leaving out what is not known, and blocks of one token."""
+    """The steps from all prompt tokens down to the engine's hit rate. Unknown shares, and blocks of one token, are left
+    out.
+    """
     block, capacity = allowed.block_size, allowed.capacity_tokens
     known = [("workload", "the workload allows", allowed.ideal)]
     if allowed.blocks is not None and block != 1:
@@ -78,7 +84,7 @@ def sentence(allowed: Allowed) -> str:
 
 
 def _between(step: YardstickStep, allowed: Allowed) -> str:
-    """` (64.1% to 70.9%)` where that matters."""
+    """`` (64.1% to 70.9%)`` if the range is wide enough to matter."""
     if step.stage != "blocks" or allowed.blocks_range is None:
         return ""
     low, high = allowed.blocks_range
@@ -86,7 +92,7 @@ def _between(step: YardstickStep, allowed: Allowed) -> str:
 
 
 def all_fits(allowed: Allowed) -> str | None:
-    """Says so where the KV cache holds everything that was sent, warm-up included: no engine had to choose then."""
+    """A sentence if the KV cache holds everything sent, warm-up included: then nothing was ever evicted."""
     if allowed.all_kept_tokens is None or allowed.capacity_tokens is None or allowed.cache_is_off:
         return None
     return (
@@ -97,7 +103,7 @@ def all_fits(allowed: Allowed) -> str | None:
 
 
 def limiting_factor(allowed: Allowed) -> tuple[str | None, str]:
-    """(the limiting factor, the reason in a sentence or two). None if nothing is lost, or the cause is not known."""
+    """The limiting factor and one or two sentences on why. None if nothing is lost, or the cause is unknown."""
     got = allowed.got
     if got is None:
         return None, "The engine does not report its hits, so it is not known what it found of that."

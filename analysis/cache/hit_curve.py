@@ -1,8 +1,9 @@
-"""Hits against cache size: which share of the prompt tokens an LRU prefix cache of each size would have found. Pure.
+"""Hits against cache size: the share of the prompt tokens that an LRU prefix cache of each size would find. Pure.
 
-Stack distances (Mattson and others, "Evaluation techniques for storage hierarchies", IBM Systems Journal 9, 1970): a
-block is found in a cache of C blocks exactly if fewer than C others were used since its last use, so one pass over the
-requests answers for every size. Prefix semantics: a block counts only if all before it in the prompt are found too.
+Uses stack distances (Mattson and others, "Evaluation techniques for storage hierarchies", IBM Systems Journal 9, 1970):
+a cache of C blocks holds a block exactly if fewer than C other blocks were used since the block's last use, so one pass
+over the requests answers for every size. Prefix semantics: a block counts only if all blocks before it in the prompt
+are found.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """Uses of runs of blocks, in the order of the requests, and within a request from its beginning on.
+    """Uses of runs of blocks, in request order, and within a request from its beginning.
 
-    A run is a row of blocks that always go together. Arrays by use: `request`, counted from 0; `run`, its identity,
-    0..; `blocks` of the run; `tokens` of this request's prompt in it. `prompt_tokens`: of all requests together, those
-    outside of any block too.
+    A run is a sequence of blocks that always occur together. Arrays, one entry per use: `request` (from 0), `run` (its
+    identity, from 0), `blocks` in the run, `tokens` of this request's prompt in it. `prompt_tokens` is the total of all
+    requests, including tokens outside any block.
     """
 
     request: np.ndarray
@@ -37,8 +38,10 @@ class Uses:
 
 @dataclass(frozen=True, slots=True)
 class HitCurve:
-    """`sizes`: cache sizes in blocks, ascending; `found`: prompt tokens that are found at each of them, of
-    `prompt_tokens`. Between two sizes the tokens found are those of the smaller, or, where `ramps`, grow evenly."""
+    """`sizes`: cache sizes in blocks, ascending. `found`: tokens found at each size, out of `prompt_tokens`.
+
+    Between two sizes, `found` is that of the smaller size, or interpolated linearly if `ramps`.
+    """
 
     sizes: np.ndarray
     hit_tokens: np.ndarray
@@ -48,11 +51,11 @@ class HitCurve:
 
     @property
     def unbounded(self) -> float:
-        """Share of the prompt tokens that a cache without limits finds, 0..1."""
+        """Share of the prompt tokens that an unlimited cache finds, 0..1."""
         return self._share(self.hit_tokens[-1]) if len(self.hit_tokens) else 0.0
 
     def rate(self, cache_tokens: float) -> float:
-        """Share of the prompt tokens, 0..1, that a cache of so many tokens finds."""
+        """Share of the prompt tokens, 0..1, that a cache of this many tokens finds."""
         blocks = cache_tokens // self.block_tokens
         if not len(self.sizes) or blocks < self.sizes[0]:
             return 0.0
@@ -61,7 +64,9 @@ class HitCurve:
         return self._share(self.hit_tokens[np.searchsorted(self.sizes, blocks, side="right") - 1])
 
     def size_for(self, share: float) -> int | None:
-        """Tokens of a cache that finds `share` (0..1) of what one without limits finds; None if that finds nothing."""
+        """Size in tokens of a cache that finds `share` (0..1) of what an unlimited one finds; None if that finds
+        nothing.
+        """
         if not self.unbounded:
             return None
         at = int(np.searchsorted(self.hit_tokens, share * self.hit_tokens[-1], side="left"))
@@ -72,13 +77,14 @@ class HitCurve:
 
 
 def uses_of_blocks(ids: np.ndarray, starts: np.ndarray, prompt_tokens: np.ndarray, block_tokens: int) -> Uses:
-    """Requests whose prompts are rows of block ids: `ids[starts[r] : starts[r + 1]]` is request r's, in order sent.
+    """The uses of requests whose prompts are rows of block ids, in the order sent.
 
-    Each id stands for `block_tokens` tokens, the last one of a prompt for what is left of them. Equal ids at equal
-    places behind equal beginnings are one block, whether or not the ids themselves stand for the whole beginning.
+    `ids[starts[r] : starts[r + 1]]` belong to request r. Each id stands for `block_tokens` tokens, the last id of a
+    prompt for the remainder. Equal ids at the same position after equal prefixes are the same block, whether or not an
+    id itself identifies its whole prefix.
     """
     node = beginnings(ids, starts)
-    # A block is used at most as often as the one before it, and equally often only if always together with it.
+    # A block is used at most as often as the one before it; equally often only if they always occur together.
     times = _times(node)
     begins = np.ones(len(ids), dtype=bool)
     begins[1:] = times[1:] != times[:-1]
@@ -97,8 +103,8 @@ def uses_of_blocks(ids: np.ndarray, starts: np.ndarray, prompt_tokens: np.ndarra
 def hit_curve(uses: Uses, block_tokens: int, *, leaf_first: bool = False) -> HitCurve:
     """The curve of an LRU cache.
 
-    Of blocks that were used by the same request, plain LRU forgets the first of the prompt first, and what follows it
-    is of no use then; with `leaf_first` the last one is forgotten first, which is what vLLM and SGLang do.
+    Among blocks last used by the same request, plain LRU evicts the first of the prompt first, which makes the rest
+    useless. With `leaf_first` the last one is evicted first, as vLLM and SGLang do.
     """
     order = _leaf_first(uses.request) if leaf_first else slice(None)
     request, run, blocks, tokens = (column[order] for column in (uses.request, uses.run, uses.blocks, uses.tokens))
@@ -113,9 +119,10 @@ def hit_curve(uses: Uses, block_tokens: int, *, leaf_first: bool = False) -> Hit
 
 
 def beginnings(ids: np.ndarray, starts: np.ndarray | None = None) -> np.ndarray:
-    """A number (uint64) for each prompt's beginning up to each block: a sum of mixed (id, place) pairs, modulo 2^64.
+    """A number (uint64) for the prefix of a prompt up to and including each block: a sum of mixed (id, position) pairs,
+    modulo 2^64.
 
-    ids[starts[r] : starts[r + 1]] are the blocks of prompt r; without `starts` all of them are one prompt's.
+    `ids[starts[r] : starts[r + 1]]` are the blocks of prompt r; without `starts`, all ids are one prompt.
     """
     starts = np.array([0, len(ids)]) if starts is None else starts
     if len(ids) <= _AT_ONCE:
@@ -141,7 +148,9 @@ def _beginnings(ids: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finishing step (Steele, Lea, Flood 2014): every bit of the input moves half of the output's."""
+    """SplitMix64's finalizer (Steele, Lea, Flood 2014): flipping one input bit flips half of the output bits on
+    average.
+    """
     values = values + _GOLDEN
     for shift, factor in ((np.uint64(30), _MIX[0]), (np.uint64(27), _MIX[1])):
         values ^= values >> shift
@@ -151,7 +160,7 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 def _times(node: np.ndarray) -> np.ndarray:
-    """How often the value of each place occurs in all."""
+    """How often the value at each position occurs overall."""
     times = np.empty(len(node), dtype=np.int32)
     if not len(node):
         return times
@@ -159,7 +168,7 @@ def _times(node: np.ndarray) -> np.ndarray:
     ordered = node[order]
     new = np.ones(len(node) + 1, dtype=bool)
     new[1:-1] = ordered[1:] != ordered[:-1]
-    del ordered  # of a million requests each of these columns takes 200 MB
+    del ordered  # for a million requests each of these columns takes 200 MB
     edges = np.flatnonzero(new).astype(np.int32)
     counts = edges[1:] - edges[:-1]
     times[order] = np.repeat(counts, counts)
@@ -172,7 +181,7 @@ def _leaf_first(request: np.ndarray) -> np.ndarray:
 
 
 def _previous(run: np.ndarray) -> np.ndarray:
-    """Of each use, the place of the same run's use before it; -1 if it is the first."""
+    """For each use, the position of the previous use of the same run; -1 if there is none."""
     by_run = np.argsort(run, kind="stable")
     previous = np.full(len(run), -1, dtype=np.int64)
     same = run[by_run][1:] == run[by_run][:-1]
@@ -181,9 +190,9 @@ def _previous(run: np.ndarray) -> np.ndarray:
 
 
 def _weight_since(previous: np.ndarray, weight: np.ndarray, which: np.ndarray, until: np.ndarray) -> np.ndarray:
-    """Of each use in `which`: the weight of the distinct others used after its last use and before place `until`.
+    """For each use in `which`: the total weight of the distinct other runs used after its last use and before `until`.
 
-    Counted at their first use after it: of the uses m in (previous, until) those with previous[m] <= previous.
+    Each run is counted at its first use in that span: the uses m in (previous, until) with previous[m] <= previous.
     """
     last = previous[which]
     total = np.concatenate(([0], np.cumsum(weight)))
@@ -193,7 +202,7 @@ def _weight_since(previous: np.ndarray, weight: np.ndarray, which: np.ndarray, u
 def _dominated(values: np.ndarray, weight: np.ndarray, until: np.ndarray, below: np.ndarray) -> np.ndarray:
     """For each query: the sum of weight[m] over m < until with values[m] < below. Values are at least 0.
 
-    A wavelet matrix (Claude, Navarro 2012), gone through level by level for all queries at once: O(n log n) time.
+    A wavelet matrix (Claude, Navarro 2012), traversed level by level for all queries at once: O(n log n) time.
     """
     result = np.zeros(len(until), dtype=np.int64)
     low, high = np.zeros(len(until), dtype=np.int64), until.astype(np.int64)
@@ -212,15 +221,17 @@ def _dominated(values: np.ndarray, weight: np.ndarray, until: np.ndarray, below:
 
 
 def _whole_runs(sizes: np.ndarray, tokens: np.ndarray, request: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and cumulated tokens, where a run is found whole, and only if all runs before it in its prompt are."""
+    """Sizes and cumulative tokens if a run is found only as a whole, and only if all runs before it in its prompt are
+    found.
+    """
     needed = pd.Series(sizes).groupby(request, sort=False).cummax().to_numpy()
     return _cumulated(needed, tokens)
 
 
 def _ramps(others: np.ndarray, blocks: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sizes and cumulated tokens, where a run of blocks is found one block after the other, from its beginning on.
+    """Sizes and cumulative tokens if the blocks of a run are found one by one, from its beginning.
 
-    Each run is a ramp from `others` to `others + blocks`; between the sizes the sum of all ramps is a straight line.
+    Each run is a ramp from `others` to `others + blocks`; between two sizes the sum of all ramps is a straight line.
     """
     sizes, at = np.unique(np.concatenate((others, others + blocks)), return_inverse=True)
     slope = tokens / blocks

@@ -1,9 +1,11 @@
-"""What a prefix cache could have found, by three models over the requests in the order in which they were sent. Pure.
+"""What a prefix cache could have found, by three models over the requests in the order sent. Pure.
 
-*Ideal*: a cache without limits that knows every prefix to the token. *Blocks*: the same, but only whole blocks are
-found. *Capacity*: blocks, in a cache of limited size that forgets what was used longest ago. A prompt counts as cached
-from when it was sent on, an answer from when it had ended, so each is an upper bound for its kind of cache: an engine
-cannot share what it is still computing. In each of them the last token of a prompt is always computed.
+- *Ideal*: an unlimited cache that knows every prefix to the token.
+- *Blocks*: the same, but it finds only whole blocks.
+- *Capacity*: blocks in a cache of limited size, with LRU eviction.
+
+A prompt counts as cached from when it was sent, an answer from when it ended. So each model is an upper bound for its
+kind of cache: an engine cannot share what it is still computing. In all models the last token of a prompt is computed.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: the segments of its prompt, and of its answer, as a path of a PrefixTree; when it was sent, had its
-    first token and ended (unix seconds). more_tokens: what it generated beyond the segments of `answer`."""
+    """One request: the segments of its prompt and answer as a path of a PrefixTree, and when it was sent, got its first
+    token and ended (unix seconds).
+
+    more_tokens: generated tokens beyond the segments of `answer`.
+    """
 
     prompt: Sequence[int]
     answer: Sequence[int]
@@ -36,10 +41,13 @@ class Request:
 class Shared:
     """Leading tokens of each request's prompt that were cached when it was sent, unrounded; arrays by request.
 
-    Where it parts from all before it is known to the piece only: at_least leaves that piece out, at_most has it
-    whole, and the others have half of it. ideal: in a cache without limits. computed: what was not only sent but had
-    brought a first token, so that its prompt had been computed. prompts: what other prompts had, leaving answers
-    out. capacity: in the limited cache.
+    Where a prompt diverges from all earlier ones is known only to the piece: at_least excludes that piece, at_most
+    includes it, and the others count half of it.
+
+    - ideal: in an unlimited cache
+    - computed: in prompts that had already produced a first token, so they were computed, not only sent
+    - prompts: in other prompts, ignoring answers
+    - capacity: in the limited cache
     """
 
     at_least: np.ndarray
@@ -52,10 +60,11 @@ class Shared:
 
 @dataclass(slots=True)
 class LimitedCache:
-    """A cache of whole blocks that evicts, of what no running request holds, the end of what was used longest ago.
+    """A cache of whole blocks. Among blocks that no running request holds, it evicts the end of the least recently used
+    one.
 
-    `size` None: without limit. Where running requests alone need more than there is, they have it: an engine would make
-    them wait.
+    `size` None: unlimited. If running requests alone need more than there is, they get it; an engine would make them
+    wait.
     """
 
     size: int | None
@@ -67,18 +76,18 @@ class LimitedCache:
     _free: OrderedDict[int, None] = field(default_factory=OrderedDict)
 
     def blocks_of(self, segment: int) -> int:
-        """Blocks of a segment that are cached."""
+        """Number of cached blocks of a segment."""
         return self._resident.get(segment, 0)
 
     def hold(self, segment: int, blocks: int) -> None:
-        """A running request uses the segment, which has so many blocks: all of them are there now."""
+        """A running request uses the segment of this many blocks; from now on all of them are cached."""
         self.used += blocks - self._resident.get(segment, 0)
         self._resident[segment] = blocks
         self._holders[segment] = self._holders.get(segment, 0) + 1
         self._free.pop(segment, None)
 
     def release(self, segment: int) -> None:
-        """The request has ended. Of one request the end must be released before the beginning."""
+        """The request has ended. Release the end of a request before its beginning."""
         holders = self._holders[segment] - 1
         if holders:
             self._holders[segment] = holders
@@ -90,13 +99,13 @@ class LimitedCache:
             del self._resident[segment]
 
     def leave(self, segment: int, blocks: int) -> None:
-        """Blocks that will never be shared: what an answer leaves that no prompt goes on from."""
+        """Blocks that will never be shared: the part of an answer that no later prompt continues."""
         self.used += blocks
         self._resident[segment] = blocks
         self._free[segment] = None
 
     def evict(self) -> None:
-        """Forget until it fits, or nothing is left that may be forgotten."""
+        """Evict until the cache fits or nothing evictable is left."""
         if self.size is None:
             return
         self.overflowed = self.overflowed or self.used > self.size
@@ -112,7 +121,7 @@ class LimitedCache:
 class Replay:
     """Goes through the requests once and fills a `Shared`.
 
-    tokens: of each segment. step_tokens: of its first piece. capacity_tokens None: no limit.
+    tokens: of each segment. step_tokens: of each segment's first piece. capacity_tokens None: unlimited.
     """
 
     def __init__(
@@ -120,24 +129,24 @@ class Replay:
     ) -> None:
         self._tokens, self._step = tokens.tolist(), step_tokens.tolist()
         self._block = block_size
-        # Of each segment that was sent: where it ends, in tokens from the prompt's beginning, the blocks that end
-        # within it, and when it was first computed. Of others: -1.
+        # For each segment sent: where it ends, in tokens from the prompt's beginning, the blocks that end
+        # within it, and when it was first computed. For others: -1.
         self._end = [-1.0] * len(self._tokens)
         self._blocks = [-1] * len(self._tokens)
         self._computed_at = [np.inf] * len(self._tokens)
-        self._asked = [False] * len(self._tokens)  # whether a prompt had it, and not only an answer
+        self._asked = [False] * len(self._tokens)  # whether it occurred in a prompt, not only in an answer
         self._any = False
         self._running = 0
         self._cache = LimitedCache(None if capacity_tokens is None else capacity_tokens // block_size)
 
     @property
     def all_kept_tokens(self) -> int | None:
-        """What the limited cache holds at the end, in tokens, if nothing was ever forgotten; else None."""
-        # Each request that still runs has a block that is being filled.
+        """Tokens in the limited cache at the end if nothing was ever evicted; else None."""
+        # Each running request has one partly filled block.
         return None if self._cache.overflowed else (self._cache.used - self._running) * self._block
 
     def run(self, requests: Sequence[Request]) -> Shared:
-        """`requests` in the order sent."""
+        """Process `requests`, in the order sent."""
         out = np.zeros((6, len(requests)))
         running: list[tuple[float, int]] = []
         for number, request in enumerate(requests):
@@ -224,7 +233,7 @@ class Replay:
 
 
 def hits(shared: np.ndarray, prompt_tokens: np.ndarray, block_size: int = 1) -> np.ndarray:
-    """Prompt tokens found in the cache: the shared ones, but never the last of the prompt, in whole blocks."""
+    """Prompt tokens found in the cache: the shared ones, in whole blocks, but never the last token of the prompt."""
     tokens = np.minimum(np.maximum(shared, 0.0) + _ROUNDING, np.maximum(prompt_tokens - 1, 0))
     return tokens // block_size * block_size
 
@@ -232,10 +241,10 @@ def hits(shared: np.ndarray, prompt_tokens: np.ndarray, block_size: int = 1) -> 
 def block_hits(
     shared: np.ndarray, error: np.ndarray, prompt_tokens: np.ndarray, block_size: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(expected, least, most) tokens found in whole blocks, where `shared` is known up to `error` tokens only.
+    """(expected, least, most) tokens found in whole blocks if `shared` is known only to within `error` tokens.
 
-    A shared beginning that ends near the end of a block may or may not fill it: expected is the mean of what `shared`
-    and both its ends give, which is never above `shared`.
+    A shared prefix that ends near the end of a block may or may not fill it. `expected` is the mean over `shared` and
+    both of its bounds, and never exceeds `shared`.
     """
     error = np.minimum(error, shared)
     least, middle, most = (hits(shared + shift, prompt_tokens, block_size) for shift in (-error, 0.0, error))

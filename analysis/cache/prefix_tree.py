@@ -1,7 +1,7 @@
-"""The radix tree of everything that a run sent: which requests begin alike, and where they part. Pure.
+"""The radix tree of everything a run sent: which requests share a beginning, and where they diverge. Pure.
 
-Requests are sequences of messages, so the tree is first one of messages; where several different messages follow the
-same ones, their pieces tell how far they go together. What always goes together is one *segment*.
+Requests are sequences of messages, so the first tree is one of messages. Where different messages follow the same ones,
+their pieces show how long they agree. Text that always occurs together is one *segment*.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ _PIECE_BITS = 24
 
 @dataclass(frozen=True)
 class PrefixTree:
-    """Nodes are runs of messages from the beginning: node 0 is the empty one.
+    """Nodes are sequences of messages from the beginning; node 0 is the empty one.
 
-    parent: of each node. prompt, full: of each request, the node of its prompt, and of that with its answer (the same
-    if it has none). segments[segment_starts[v] : segment_starts[v + 1]]: what node v adds to its parent.
-    Of each segment: chars, the characters in it; ends, whether a message ends with it; assistant, whether it is of
-    an assistant's message; step, characters of its first piece: so much of it, less one, may be shared unseen by a
-    request that was found to part from others before it.
+    - parent: of each node
+    - prompt, full: of each request, the node of its prompt, and the node of prompt and answer (the same if it has none)
+    - segments[segment_starts[v] : segment_starts[v + 1]]: what node v adds to its parent
+
+    For each segment:
+
+    - chars: its characters
+    - ends: whether a message ends with it
+    - assistant: whether it belongs to an assistant's message
+    - step: characters of its first piece. A request found to diverge before this segment may still share up to step - 1
+      of them.
     """
 
     parent: np.ndarray
@@ -40,7 +46,7 @@ class PrefixTree:
     step: np.ndarray
 
     def path(self, node: int, down_from: int = ROOT) -> list[int]:
-        """The segments from behind the node `down_from` to the end of `node`, in order."""
+        """The segments after the node `down_from` to the end of `node`, in order."""
         parent, added = self._added
         parts = []
         while node != down_from:
@@ -50,13 +56,13 @@ class PrefixTree:
 
     @cached_property
     def _added(self) -> tuple[list[int], list[list[int]]]:
-        """parent, and the segments that each node adds, as plain lists: looked up millions of times."""
+        """parent, and the segments that each node adds, as plain lists, which are looked up millions of times."""
         segments, starts = self.segments.tolist(), self.segment_starts.tolist()
         return self.parent.tolist(), [segments[begin:end] for begin, end in pairwise(starts)]
 
 
 def build(prompts: RecordedPrompts) -> PrefixTree:
-    """The tree of all prompts and answers, whatever their order."""
+    """The tree of all prompts and answers, in any order."""
     parent, message, prompt, full = _message_tree(prompts)
     node, key, chars, ends, step = _segments(prompts.messages, parent, message)
     codes, distinct = pd.factorize(key)
@@ -68,7 +74,7 @@ def build(prompts: RecordedPrompts) -> PrefixTree:
 
 
 def _message_tree(prompts: RecordedPrompts) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """parent and message of each node; node of each request's prompt, and of prompt and answer."""
+    """parent and message of each node; the nodes of each request's prompt, and of its prompt and answer."""
     many = max(1, len(prompts.messages.chars))
     lengths = np.diff(prompts.starts)
     at = np.full(len(prompts), ROOT, dtype=np.int64)
@@ -97,7 +103,7 @@ def _message_tree(prompts: RecordedPrompts) -> tuple[np.ndarray, np.ndarray, np.
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """Present segments of nodes: the key of each, where it begins in its message (characters), and with which piece."""
+    """The current segment of each node: its key, where it begins in its message (characters), and at which piece."""
 
     node: np.ndarray
     key: np.ndarray
@@ -105,7 +111,7 @@ class _Parts:
     first: np.ndarray
 
     def of(self, chosen: np.ndarray) -> _Parts:
-        """Some of them, by a boolean of each."""
+        """The selected ones, by a boolean for each."""
         return _Parts(self.node[chosen], self.key[chosen], self.begin[chosen], self.first[chosen])
 
 
@@ -113,12 +119,12 @@ class _Segments:
     """The segments found so far, as columns: node, order within it, key, chars, ends, step."""
 
     def __init__(self, messages: Messages, message: np.ndarray) -> None:
-        """`message`: that of each node."""
+        """`message`: the message of each node."""
         self.rows: list[tuple[np.ndarray, ...]] = []
         self._messages, self._message = messages, message
 
     def add(self, order: int, parts: _Parts, end: np.ndarray, ends_message: np.ndarray) -> None:
-        """Note the segments from where these parts begin to `end`; `ends_message`: which of them end their message."""
+        """Add the segments from where these parts begin to `end`; `ends_message` marks those that end their message."""
         if len(parts.node):
             step = self._messages.piece_end(self._message[parts.node], parts.first) - parts.begin
             self.rows.append(
@@ -136,23 +142,24 @@ class _Segments:
 
 
 def _segments(messages: Messages, parent: np.ndarray, message: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The segments of all nodes but the root: node, key (equal for a shared one), chars, ends, step; by node.
+    """The segments of all nodes but the root: node, key (equal if shared), chars, ends, step; sorted by node.
 
-    Piece by piece, the nodes behind one parent fall into groups that are alike so far. As long as a group stays whole
-    it is within one segment; where it falls apart, or one of it ends, that segment ends; who is alone has the rest.
+    Goes piece by piece. The children of a node form groups that agree so far. While a group stays whole, it is within
+    one segment. When the group splits, or one member ends, the segment ends; a member left alone gets the rest as its
+    segment.
     """
     segments = _Segments(messages, message)
     size = len(parent)
     node = np.arange(1, size)
-    group = parent[1:].copy()  # of each node that is not alone yet; groups are numbered from `size` on
+    group = parent[1:].copy()  # of each node that still shares its group; groups are numbered from `size`
     group_size = np.bincount(group, minlength=size)[group] if len(node) else group
-    begin = np.zeros(len(node), dtype=np.int64)  # where its present segment begins, in characters
-    first = np.zeros(len(node), dtype=np.int64)  # and with which piece
+    begin = np.zeros(len(node), dtype=np.int64)  # where its current segment begins, in characters
+    first = np.zeros(len(node), dtype=np.int64)  # and at which piece
     numbered, piece = size, 0
     while len(node):
         counts = messages.piece_starts[message[node] + 1] - messages.piece_starts[message[node]]
         has = counts > piece
-        # A group is keyed by number; those that ended are a part of it by themselves.
+        # Groups are keyed by number; the members that ended form a part of their own.
         at = np.minimum(messages.piece_starts[message[node]] + piece, len(messages.pieces) - 1)
         codes, distinct = pd.factorize(np.where(has, group << _PIECE_BITS | messages.pieces[at], -1 - node))
         new_size = np.bincount(codes, minlength=len(distinct))[codes]

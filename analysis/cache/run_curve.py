@@ -1,4 +1,4 @@
-"""Hits against cache size for the requests of a run: their paths in the prefix tree as uses of a cache. Pure."""
+"""Hits against cache size for the requests of a run, whose paths in the prefix tree are uses of a cache. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ def uses_of_requests(
 ) -> Uses:
     """Requests in the order sent, as uses of whole blocks of `block_tokens`.
 
-    segment_tokens: tokens of each segment of the tree. prompt_tokens: of each request. counted: which of them the
-    shares are about: what the others ask for is kept, but not counted. An answer is kept from when it had ended; its
-    request uses its whole prompt once more then, for as long it had held it.
+    - segment_tokens: tokens of each segment of the tree
+    - prompt_tokens: of each request
+    - counted: which requests the shares cover; the others fill the cache but are not counted
+
+    An answer is cached from its end. Its request then uses its whole prompt once more, because it held it until then.
     """
     events = [(request.sent, number, request.prompt, bool(counted[number])) for number, request in enumerate(requests)]
     events += [
@@ -52,12 +54,12 @@ def uses_of_requests(
 
 
 def run_curve(uses: Uses, block_tokens: int) -> HitCurve:
-    """The curve of a cache that forgets the end of what was used longest ago, as engines do."""
+    """The curve of a cache that evicts the end of what was least recently used, as engines do."""
     return hit_curve(uses, block_tokens, leaf_first=True)
 
 
 def curve_points(curve: HitCurve, per_decade: int = 12) -> list[tuple[int, float]]:
-    """(cache size in tokens, hit rate) from where the first hits are to where all are found; none without hits."""
+    """(cache size in tokens, hit rate) from the first hits to where all are found; empty if there are no hits."""
     if not curve.unbounded:
         return []
     least, most = max(curve.block_tokens, curve.size_for(0.01) or 0), curve.size_for(1.0) or 0

@@ -1,11 +1,12 @@
-"""Hits against cache size from a sample of the blocks, for workloads with more of them than fit into memory. Pure.
+"""Hits against cache size from a sample of the blocks, for workloads whose blocks do not all fit into memory. Pure.
 
-SHARDS (Waldspurger and others, "Efficient MRC construction with SHARDS", FAST 2015): a block is in the sample if a hash
-of it is below a threshold, so all its uses are in it or none; distances in the sample are the true ones times the share
-that was drawn. Misses are counted in the sample, and hits are all uses less the misses (the paper's SHARDS-adj): blocks
-that are used all the time are few, and whether one of them was drawn would count for much too much.
+SHARDS (Waldspurger and others, "Efficient MRC construction with SHARDS", FAST 2015): a block is in the sample if its
+hash is below a threshold, so the sample has all of its uses or none. Stack distances in the sample are the true ones
+times the sampling rate. Misses are counted in the sample, and hits are all uses minus the misses (the paper's
+SHARDS-adj): a few blocks are used all the time, so counting hits directly would depend on whether one of these was
+drawn.
 
-The error comes from parts of the sample, each of which gives a curve of its own.
+The error comes from parts of the sample, each of which gives its own curve.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ _T_95 = 2.3646
 
 @dataclass(frozen=True, slots=True)
 class BlockSample:
-    """Uses of the blocks that were drawn, in the order of the file: the request, the block's place in its prompt, and
-    the number of the prompt's beginning up to it. share: of all blocks that were drawn (0..1). counts: blocks of each
-    request, drawn or not."""
+    """Uses of the sampled blocks in file order: the request, the block's position in its prompt, and the number of the
+    prefix up to it.
+
+    share: sampling rate (0..1). counts: blocks of each request, sampled or not.
+    """
 
     request: np.ndarray
     place: np.ndarray
@@ -43,20 +46,21 @@ class BlockSample:
 
 @dataclass(frozen=True, slots=True)
 class SampledCurve:
-    """A curve of hits, and the curves of parts of the sample, from which its error follows. least_tokens: of the
-    smallest cache that the curve is good for."""
+    """A hit curve, and the curves of parts of the sample, which give its error. least_tokens: the smallest cache size
+    for which the curve is reliable.
+    """
 
     curve: HitCurve
     parts: tuple[HitCurve, ...]
     least_tokens: int
 
     def error(self, cache_tokens: float) -> float:
-        """Half of a 95% interval of the hit rate (share of the prompt tokens) in a cache of so many tokens."""
+        """Half the width of the hit rate's 95% interval (share of the prompt tokens) in a cache of this size."""
         return _half_width([part.rate(cache_tokens) for part in self.parts])
 
     @property
     def unbounded_error(self) -> float:
-        """The same for a cache without limits."""
+        """The same for an unlimited cache."""
         return _half_width([part.unbounded for part in self.parts])
 
 
@@ -65,7 +69,7 @@ def _half_width(rates: Sequence[float]) -> float:
 
 
 class BlockSampler:
-    """Draws blocks from prompts that are given in any number of goes."""
+    """Samples blocks from prompts that are added in any number of batches."""
 
     def __init__(self, most: int = MAX_SAMPLED) -> None:
         self._most, self._limit = most, _ALL
@@ -74,7 +78,7 @@ class BlockSampler:
         self._requests = self._uses = 0
 
     def add(self, ids: np.ndarray, starts: np.ndarray) -> None:
-        """Further prompts: `ids[starts[r] : starts[r + 1]]` are the blocks of the next one but r."""
+        """Add prompts: `ids[starts[r] : starts[r + 1]]` are the blocks of the r-th new one."""
         lengths = np.diff(starts)
         request = np.repeat(np.arange(self._requests, self._requests + len(lengths), dtype=np.int32), lengths)
         place = (np.arange(len(ids)) - np.repeat(starts[:-1], lengths)).astype(np.int32)
@@ -93,14 +97,16 @@ class BlockSampler:
         self._uses += int(drawn.sum())
 
     def finished(self, block_tokens: int) -> BlockSample:
-        """What was drawn of all prompts."""
+        """The sample of all prompts."""
         request, place, node = (np.concatenate(column) for column in zip(*self._columns, strict=True))
         return BlockSample(request, place, node, self._limit / _ALL, np.concatenate(self._counts), block_tokens)
 
 
 def sampled_curve(sample: BlockSample, prompt_tokens: np.ndarray, order: np.ndarray, factor: int = 1) -> SampledCurve:
-    """The curve of an LRU cache with blocks of `factor` times the sample's size. prompt_tokens: of each request, in the
-    order of the file; order: the requests in the order in which they were sent."""
+    """The curve of an LRU cache with blocks of `factor` times the sample's size.
+
+    prompt_tokens: of each request, in file order. order: the requests in the order sent.
+    """
     size = sample.block_tokens * factor
     whole = prompt_tokens.astype(np.int64)
     in_blocks = int(np.minimum(sample.counts.astype(np.int64) // factor * size, whole).sum())
@@ -131,12 +137,12 @@ def _only(uses: Uses, which: np.ndarray) -> Uses:
 
 
 def _estimate(uses: Uses, block_tokens: int, share: float, in_blocks: int) -> HitCurve:
-    """The curve of all blocks from that of a share of them."""
+    """The curve of all blocks, from that of a share of them."""
     drawn = hit_curve(uses, block_tokens)
     if not len(drawn.sizes):
         return drawn
     misses = (uses.tokens.sum() - drawn.hit_tokens) / share
     hits = np.maximum.accumulate(np.clip(in_blocks - misses, 0.0, in_blocks))
-    # A block itself is one, however many the sample stands for.
+    # The block itself counts once, however many blocks the sample represents.
     sizes = np.maximum.accumulate(np.round((drawn.sizes - 1) / share).astype(np.int64) + 1)
     return HitCurve(sizes, hits, uses.prompt_tokens, block_tokens)

@@ -1,9 +1,9 @@
-"""How many tokens each piece of a prompt has: from its characters, fitted to the engine's own counts. Pure.
+"""How many tokens each piece of a prompt has: estimated from characters, fitted to the engine's counts. Pure.
 
-An engine counts the tokens of whole prompts only. So first prompt_tokens = a * characters + b * characters of an
-assistant's messages + c * messages, by least squares with a, b, c >= 0. Then each piece is moved from that estimate, no
-further than its length makes plausible, until the pieces of every prompt add up to its count: what many prompts share
-is so known from all of them.
+An engine counts only the tokens of whole prompts. The first step is a least-squares fit of prompt_tokens = a *
+characters + b * characters of an assistant's messages + c * messages, with a, b, c >= 0. Then the size of each piece is
+adjusted, by no more than its length makes plausible, until the pieces of every prompt add up to its count. Pieces that
+many prompts share are thus determined by all of these prompts.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LEAST = 0.25
 
 @dataclass(frozen=True, slots=True)
 class TokenModel:
-    """Tokens per character of a user's or system's text, per character of an assistant's, and per message.
+    """Tokens per character of user and system text, per character of assistant text, and per message.
 
-    error: mean of |fitted - counted| / counted over the requests; None where nothing was counted. variance: mean of
-    (fitted - counted)^2 / fitted: of the tokens of a text of one token, so to speak.
+    error: mean of |fitted - counted| / counted over the requests; None if nothing was counted. variance: mean of
+    (fitted - counted)^2 / fitted, the variance of a text with an estimate of one token.
     """
 
     per_char: float
@@ -43,10 +43,10 @@ class TokenModel:
     variance: float = 0.0
 
     def tokens(self, chars: np.ndarray, assistant: np.ndarray, messages: np.ndarray) -> np.ndarray:
-        """Tokens of so many characters and so many ends of messages, an assistant's or not.
+        """Tokens of this many characters and message ends, of an assistant's messages or not.
 
-        What a chat template puts between two messages is counted to the one before it: the header of the answer, with
-        which every prompt ends, so belongs to the prompt.
+        What a chat template puts between two messages counts towards the first. So the header of the answer, with which
+        every prompt ends, belongs to the prompt.
         """
         return np.where(assistant, self.per_assistant_char, self.per_char) * chars + self.per_message * messages
 
@@ -61,7 +61,7 @@ def fit(
 ) -> TokenModel:
     """The model of these requests (one value each; NaN = not counted).
 
-    Where no prompt holds an assistant's message, answers tell how long one would be.
+    If no prompt contains an assistant's message, the answers show how long one would be.
     """
     answered = (answer_chars > 0) & (completion_tokens > 0)
     per_answer = completion_tokens[answered].sum() / answer_chars[answered].sum() if answered.any() else None
@@ -71,10 +71,10 @@ def fit(
         return TokenModel(plain, per_answer or plain, 0.0)
     sample = counted[:: -(-len(counted) // SAMPLE)]
     columns = np.column_stack((chars[sample], assistant_chars[sample], messages[sample])).astype(float)
-    # Relative errors count: a long prompt must not drown the short ones.
+    # Minimise relative errors: long prompts must not outweigh short ones.
     weights = 1.0 / prompt_tokens[sample]
     per_unit, _ = nnls(columns * weights[:, None], np.ones(len(sample)))
-    if per_unit[0] <= 0:  # nothing to tell characters from messages by: all prompts are alike, say
+    if per_unit[0] <= 0:  # characters and messages cannot be separated, e.g. all prompts are alike
         total = columns[:, 0] + columns[:, 1]
         per_unit = np.array([prompt_tokens[sample].sum() / total.sum()] * 2 + [0.0])
     fitted = columns @ per_unit
@@ -86,9 +86,9 @@ def fit(
 
 
 def prefix_error(model: TokenModel, shared: np.ndarray, prompt_tokens: np.ndarray) -> np.ndarray:
-    """About how many tokens the estimate of each prompt's first `shared` tokens is off (one standard deviation).
+    """Standard error, in tokens, of the estimate for each prompt's first `shared` tokens.
 
-    Of a random walk that is known at both ends: variance * shared * rest / whole.
+    That of a random walk known at both ends: variance * shared * rest / whole.
     """
     rest = np.maximum(prompt_tokens - shared, 0.0)
     return np.sqrt(model.variance * shared * rest / np.maximum(prompt_tokens, 1.0))

@@ -1,4 +1,4 @@
-"""The cache yardstick: what a prefix cache could have found in the prompts sent, beside what the engine found."""
+"""The cache yardstick: what a prefix cache could have found in the prompts sent, and what the engine found."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ class _Recorded:
 
     @cached_property
     def counted(self) -> np.ndarray:
-        """Which rows the shares are about: successes of the measure phase; where some tell cached tokens, those
-        alone."""
+        """The rows that shares cover: successes of the measure phase; if only some report cached tokens, only those."""
         phase = self.rows["phase"]
         chosen = metrics.is_ok(self.rows) & (phase.isna().all() | (phase == "measure").to_numpy())
         reported = chosen & (self.rows["cached_tokens"].notna() & self.rows["prompt_tokens"].notna()).to_numpy()
@@ -46,7 +45,7 @@ class _Recorded:
 
 
 def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
-    """The engine's own hit rate (see `metrics.cache_figures`), its efficiency, and the yardstick beside them.
+    """The engine's hit rate (see `quantities.cache_figures`), its efficiency, and the yardstick.
 
     efficiency = hit rate / ideal hit rate, both over the requests that the yardstick covers.
     """
@@ -70,7 +69,7 @@ def _absent(why: str) -> Yardstick:
 
 
 def _yardstick(run: Run, counters: float | None) -> Yardstick:
-    """The yardstick's part of the summary; `recorded` false, and `why`, where there is nothing to make it of."""
+    """The yardstick's part of the summary. If it cannot be computed, `recorded` is false and `why` has the reason."""
     if run.manifest.scenario.table("lora").get("adapters"):
         return _absent("prompts are recorded without their adapters, and no prefix is shared between two of these")
     try:
@@ -102,9 +101,13 @@ def _yardstick(run: Run, counters: float | None) -> Yardstick:
 
 @dataclasses.dataclass(frozen=True)
 class RunPaths:
-    """The requests of a run that reached a cache, in the order sent, as paths of a prefix tree. segment_tokens: of each
-    of its segments; prompt_tokens: of each request; counted: which of them shares are about; rows: which rows of the
-    recorded ones they are."""
+    """The requests of a run that reached a cache, in the order sent, as paths of a prefix tree.
+
+    - segment_tokens: of each of its segments
+    - prompt_tokens: of each request
+    - counted: which requests the shares cover
+    - rows: their rows among the recorded ones
+    """
 
     requests: list[Request]
     tree: PrefixTree
@@ -114,11 +117,11 @@ class RunPaths:
     in_cache: np.ndarray
 
     def uses(self, block_tokens: int) -> Uses:
-        """As uses of a cache with blocks of so many tokens."""
+        """As uses of a cache with blocks of this many tokens."""
         return uses_of_requests(self.requests, self.segment_tokens, self.prompt_tokens, self.counted, block_tokens)
 
     def asked(self, block_tokens: int) -> Uses:
-        """What the prompts alone ask for, of every request."""
+        """The uses by prompts alone, of every request."""
         prompts = [dataclasses.replace(request, answer=()) for request in self.requests]
         return uses_of_requests(
             prompts, self.segment_tokens, self.prompt_tokens, np.ones(len(prompts), dtype=bool), block_tokens
@@ -213,7 +216,7 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> float | None:
 
 
 def _sums(prompts: RecordedPrompts, values: np.ndarray) -> np.ndarray:
-    """Of a value of each message: the sum over each request's prompt."""
+    """For each request, the sum over its prompt's messages of a value per message."""
     total = np.append(0, np.cumsum(values[prompts.sequence]))
     return total[prompts.starts[1:]] - total[prompts.starts[:-1]]
 
@@ -235,7 +238,7 @@ def _token_model(recorded: _Recorded) -> TokenModel:
 def _allowed(
     recorded: _Recorded, model: TokenModel, paths: RunPaths, block: int | None, capacity: int | None
 ) -> Allowed:
-    """What a cache of such blocks and such a size could have found; without what the engine got."""
+    """What a cache with these blocks and this size could have found; without the engine's own figure."""
     tree, chosen, total = paths.tree, paths.counted, paths.prompt_tokens
     step_tokens = model.tokens(tree.step, tree.assistant, np.zeros(len(tree.step)))
     replay = Replay(paths.segment_tokens, step_tokens, block or 1, capacity)
@@ -243,7 +246,7 @@ def _allowed(
 
     error = prefix_error(model, shared.ideal, total) + (shared.at_most - shared.ideal)
     blocks, least, most = block_hits(shared.ideal, error, total, block or 1)
-    # What was forgotten ends at a block's end, which is known.
+    # Evicted text ends at a block boundary, which is known.
     limited = np.where(
         shared.capacity >= shared.ideal, blocks, np.minimum(hits(shared.capacity, total, block or 1), blocks)
     )
@@ -268,9 +271,9 @@ def _allowed(
 
 
 def _requests(recorded: _Recorded, tree: PrefixTree) -> tuple[list[Request], np.ndarray]:
-    """The requests that reached the engine's cache, in the order sent, and which rows they are.
+    """The requests that reached the engine's cache, in the order sent, and their rows.
 
-    What failed or was cancelled before its first token is taken not to have been computed.
+    Requests that failed or were cancelled before their first token are assumed not to have been computed.
     """
     rows, which, prompts = recorded.rows, recorded.which, recorded.prompts
     ttft = rows["ttft_ms"].to_numpy()

@@ -1,1 +1,1 @@
-"""What run folders say of a capacity: evidence, the curve of its levels, and one capacity against another."""
+"""What run folders say about a capacity: evidence, the curve of its levels, and comparison of two capacities."""

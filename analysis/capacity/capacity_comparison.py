@@ -1,4 +1,4 @@
-"""One capacity against another: their ratio with its interval, and which points of either frontier are dominated."""
+"""Compares two capacities: their ratio with its interval, and the dominated points of both frontiers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tokenswarm.contract.capacity_record import Capacity
 
 @dataclass(frozen=True, slots=True)
 class CapacityRatio:
-    """B over A. `low`, `high`: the 95% interval, None where a capacity has no such end; `state`: better | worse |
-    undecided, of B; `why`: why there is no value."""
+    """B over A. `low`, `high`: the 95% interval, None if a capacity has no such end. `state` of B: better | worse |
+    undecided. `why`: why there is no value.
+    """
 
     value: float | None
     low: float | None
@@ -23,11 +24,11 @@ class CapacityRatio:
 
 
 def ratio_of(a: Capacity, b: Capacity) -> CapacityRatio:
-    """The ratio of two capacities that were searched apart.
+    """The ratio of two capacities from independent searches.
 
-    Their logarithms are independent; the distances from each estimate to the ends of its interval are added as squares
-    (MOVER: Zou and Donner, Statistics in Medicine 27, 2008), which needs no symmetry. Where one of them is a bracket
-    without a curve, so is the ratio: its ends are those of the brackets, and they are not added as squares.
+    The distances from each estimate to the ends of its interval, on logarithms, are combined as squares (MOVER: Zou and
+    Donner, Statistics in Medicine 27, 2008), which needs no symmetric interval. If either capacity is a bracket without
+    a curve, the ratio is a bracket too, and its ends are the extremes that the two brackets allow.
     """
     (low_a, high_a), (low_b, high_b) = a.capacity.ci95, b.capacity.ci95
     low = None if not low_b or not high_a else low_b / high_a
@@ -55,14 +56,14 @@ def _state(low: float | None, high: float | None) -> str:
 
 
 def overlaid(a: Capacity, b: Capacity) -> None:
-    """Mark the points that are dominated among all levels of both."""
+    """Mark the dominated points among all levels of both."""
     levels = [*a.levels, *b.levels]
     for level in levels:
         level.dominated = any(dominates(other, level) for other in levels)
 
 
 def differences(a: Capacity, b: Capacity) -> list[str]:
-    """What makes two capacities answers to different questions, in sentences. Raises nothing."""
+    """Sentences on why two capacities answer different questions; empty if they are comparable."""
     questions = (
         ("kind of load", a.capacity.unit, b.capacity.unit),
         ("scenario", a.scenario, b.scenario),

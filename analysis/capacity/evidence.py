@@ -1,4 +1,4 @@
-"""From run folders to what is known of a load, and from that to the records of capacity.json."""
+"""Turns run folders into evidence about a load, and evidence into the records of capacity.json."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LEAST_UNSURE = 10.0
 
 
 def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
-    """Each request's worst latency as a share of its limit; infinite where it failed, NaN where it is not known."""
+    """Each request's worst latency as a share of its limit; infinite if it failed, NaN if unknown."""
     worst = np.zeros(len(rows))
     names = rows["user_class"].to_numpy(dtype=object)
     for name in dict.fromkeys(names):
@@ -55,12 +55,12 @@ def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:
 def evidence_of(
     run: Run, load: float, target: float, died: bool = False, bounds: RequestBounds | None = None
 ) -> LoadEvidence:
-    """What a run says of a load. `bounds`: None for those of its own [slo]."""
+    """What a run says about a load. `bounds`: None for those of the run's own [slo]."""
     window, measured = find_window(run), run.measured
     if run.manifest.status == "interrupted" and not died:
         return LoadEvidence(load, NOTHING, CUT, "it was interrupted")
-    # What was still under way at the end of the drain did not meet its limits: without it an overloaded level would
-    # look better than it is. Of a run whose engine died it is not known.
+    # Requests still in flight at the end of the drain missed their limits; without them an overloaded level would
+    # look better than it is. If the engine died, this is not known.
     rows = measured if run.manifest.status == "complete" else measured[(measured["status"] != "cancelled").to_numpy()]
     if window is None or not len(rows):
         return LoadEvidence(load, NOTHING, DIED if died else LIMITED, "nothing was measured")
@@ -74,7 +74,7 @@ def evidence_of(
 def _flaw(
     run: Run, rows: pd.DataFrame, judged: tuple[RequestBounds, np.ndarray], target: float
 ) -> tuple[str | None, str]:
-    """Why a run is no evidence, or is more than its requests tell; and that in a sentence."""
+    """Why the run is no evidence (LIMITED, REFUSED), or that its engine was OVERLOADED; and a sentence about it."""
     if rows["error"].isin(LIMIT_KINDS).any():
         return REFUSED, "the endpoint's own rate limit refused requests (429)"
     validity = run.manifest.validity
@@ -91,8 +91,9 @@ def _flaw(
 
 
 def unsure_share(rows: pd.DataFrame, bounds: RequestBounds, margin: np.ndarray) -> float:
-    """The share of requests that are bad as they were stamped, and good if they were stamped as late as they may have
-    been: a load generator that reads late can only make latencies longer."""
+    """Share of requests that are bad as stamped, but good if their stamps are as late as they may be. A slow load
+    generator can only make latencies longer.
+    """
     late_ms = np.nan_to_num(rows["ttft_uncertainty_ms"].to_numpy(dtype=float))
     earlier = rows.assign(**{name: rows[name].to_numpy(dtype=float) - late_ms for name in _STAMPED})
     turned = (margin > 1.0) & (margins(earlier, bounds) <= 1.0)
@@ -100,7 +101,7 @@ def unsure_share(rows: pd.DataFrame, bounds: RequestBounds, margin: np.ndarray) 
 
 
 def figure_of(settings: SearchSettings, known: Knowledge, reason: str) -> CapacityFigure:
-    """What is known of a capacity, as capacity.json has it."""
+    """The capacity as capacity.json records it."""
     limit_why = next((level.why for level in known.levels if level.load == known.limit), "")
     return CapacityFigure(
         settings.unit,

@@ -1,7 +1,7 @@
-"""The figures of a capacity's levels that people draw: throughput against speed for a user, latency and cost by load.
+"""The figures of a capacity's levels for charts: throughput against per-user speed, latency and cost by load.
 
-A level's runs are taken together: percentiles over all of their requests (never a mean of percentiles), rates by their
-measured time.
+The runs of a level are pooled: percentiles over all of their requests (never a mean of percentiles), rates weighted by
+their measured time.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ _SIDEWAYS = ("limited",)
 
 
 def add_frontier(record: Capacity, folder: Path) -> None:
-    """Put figures into each level of the record, and say which are dominated and where the knee is. Raises UserError
-    where a run cannot be read."""
+    """Put figures into each level of the record, and mark the dominated levels and the knee. Raises UserError if a run
+    cannot be read.
+    """
     for level in record.levels:
         level.figures = {} if level.state in _SIDEWAYS else _figures(record, [folder / run for run in level.run])
     for level in record.levels:
@@ -48,8 +49,9 @@ def add_frontier(record: Capacity, folder: Path) -> None:
 
 
 def dominates(one: CapacityLevel, other: CapacityLevel) -> bool:
-    """Whether `one` is surely better on one axis of the frontier and not surely worse on the other. What surely fails
-    its limits is no better than what does not."""
+    """Whether `one` is certainly better on one axis of the frontier and not certainly worse on the other. A level that
+    certainly fails its limits never dominates one that does not.
+    """
     axes = [(one.figures.get(name), other.figures.get(name)) for name in (USER_SPEED, OUTPUT)]
     if one is other or (one.state == "fail" and other.state != "fail"):
         return False
@@ -67,7 +69,10 @@ def _surely_above(one: Figure | None, other: Figure | None) -> bool:
 
 def knee(levels: Sequence[CapacityLevel]) -> float | None:
     """The load with the highest power, throughput over response time (Kleinrock, ICC 1979): beyond it, latency grows
-    faster than throughput. None where the highest is at an end of what was measured: it may lie beyond."""
+    faster than throughput.
+
+    None if the highest is at either end of the measured loads, since the knee may lie beyond.
+    """
     power = []
     for level in levels:
         output, e2e = (level.figures.get(name, Figure()).value for name in (OUTPUT, E2E))
@@ -103,7 +108,7 @@ def _figures(record: Capacity, folders: Sequence[Path]) -> dict[str, Figure]:
 
 
 def _pooled_rate(summaries: Sequence[Summary]) -> Figure:
-    """Output tokens/s over the measured time of all runs; the interval as of a weighted mean of independent ones."""
+    """Output tokens/s over the measured time of all runs, with the interval of a weighted mean of independent rates."""
     rates = [
         (summary.rates.get("output_tok_s") or Figure(), float(summary.run.window.seconds or 0.0))
         for summary in summaries
@@ -118,7 +123,7 @@ def _pooled_rate(summaries: Sequence[Summary]) -> Figure:
 
 
 def _pooled_energy(summaries: Sequence[Summary]) -> Figure:
-    """Joules of all runs over their output tokens; the interval as of a weighted mean of independent ones."""
+    """Joules of all runs over their output tokens. The interval is that of a weighted mean of independent figures."""
     known = []
     for summary in summaries:
         energy = summary.energy
@@ -136,7 +141,7 @@ def _pooled_energy(summaries: Sequence[Summary]) -> Figure:
 def _pooled_ends(
     value: float, parts: Sequence[tuple[tuple[float | None, float | None], float]]
 ) -> list[float | None] | None:
-    """The ends of a mean of independent figures, from theirs and their weights."""
+    """The interval of a weighted mean of independent figures, from their intervals and weights."""
     if any(low is None or high is None for (low, high), _ in parts):
         return None
     half = math.sqrt(sum(((float(high or 0) - float(low or 0)) / 2.0 * weight) ** 2 for (low, high), weight in parts))
@@ -144,7 +149,7 @@ def _pooled_ends(
 
 
 def _withheld(summaries: Sequence[Summary], key: str, name: str) -> str | None:
-    """Why a run of the level does not give this latency, if one does not."""
+    """Why a run of the level does not report this latency; None if all do."""
     figures = [summary.percentile(key, name) for summary in summaries]
     return next((figure.why or "not measured" for figure in figures if figure.value is None), None)
 
@@ -159,7 +164,7 @@ def _percentile(runs: Sequence[Run], rows: pd.DataFrame, key: str, q: float, why
 
 
 def _inverse(figure: Figure) -> Figure:
-    """Milliseconds a token as tokens a second."""
+    """Tokens per second from milliseconds per token."""
     if not figure.value:
         return Figure(unit="tok/s", n=figure.n, why=figure.why)
     low, high = (None if end is None or end <= 0 else 1e3 / end for end in reversed(figure.ends))

@@ -1,7 +1,7 @@
-"""One search from the side of its evidence: what each run says to each tier of limits, and what is to be measured next.
+"""One search, seen from its evidence: what each run says about each tier of limits, and what to measure next.
 
-All tiers share the runs: what is measured for one is evidence for the others. The tiers are searched one after the
-other, [slo] first; each spends an error of its own.
+All tiers share the runs: a run for one is evidence for the others. Tiers are searched one after the other, [slo] first;
+each has its own error budget.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ class _Tier:
 
 
 class CapacityJudge:
-    """Knows what the runs of a record say; the record's runs are read when it is made. Raises UserError where one
-    cannot be read."""
+    """Evaluates the runs of a record, which it reads when created. Raises UserError if one cannot be read."""
 
     def __init__(self, record: Capacity, folder: Path) -> None:
         unit, most = record.capacity.unit, 16 * (1 + len(record.tiers))
@@ -43,7 +42,7 @@ class CapacityJudge:
             self.add(run)
 
     def add(self, run: CapacityRun) -> int:
-        """Take in a run of the folder; returns how many requests it measured."""
+        """Add a run of the folder; returns the number of requests it measured."""
         read = read_run(self._folder / run.run)
         for tier in self._tiers:
             tier.evidence.append(evidence_of(read, run.load, tier.settings.target, run.died, tier.bounds))
@@ -51,16 +50,16 @@ class CapacityJudge:
 
     @property
     def evidence(self) -> list[LoadEvidence]:
-        """What the runs say to the first tier, in their order."""
+        """What the runs say about the first tier, in order."""
         return self._tiers[0].evidence
 
     def next_step(self) -> SearchStep:
-        """What the first tier that is not done wants."""
+        """The next step of the first unfinished tier."""
         steps = [next_step(tier.settings, tier.evidence) for tier in self._tiers]
         return next((step for step in steps if step.load is not None), steps[0])
 
     def answer(self, record: Capacity, reason: str) -> Capacity:
-        """The record with what is known now. `reason`: why the search ended, of the tiers that were not done."""
+        """The record with what is known now. `reason`: why the search ended, for the unfinished tiers."""
         records: list[Capacity | CapacityTier] = [record, *record.tiers]
         for tier, into in zip(self._tiers, records, strict=True):
             known, step = judge(tier.settings, tier.evidence), next_step(tier.settings, tier.evidence)
@@ -70,7 +69,7 @@ class CapacityJudge:
 
 
 def new_tier(name: str, limits: dict[str, float], target: float, unit: str) -> CapacityTier:
-    """The record of a tier of which nothing is known yet."""
+    """An empty record of a tier."""
     tier = CapacityTier(name=name, slo=limits, target=target)
     tier.capacity.unit = unit
     return tier

@@ -1,1 +1,1 @@
-"""Runs against runs."""
+"""Compares groups of runs."""

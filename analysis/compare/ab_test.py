@@ -1,22 +1,22 @@
-"""Whether two groups of runs differ in a figure, and by how much. Pure functions over the figures of the runs.
+"""Whether two groups of runs differ in a figure, and by how much. Pure functions over the runs' figures.
 
-A run says of each figure its value and an interval that covers what chance did inside that run. What it cannot say is
-how much a run differs from its repeat: a restart, a neighbour, the weather in the cloud. So the unit of evidence is
-the run: the spread between the repeats of each side is measured (it holds the chance inside the runs too), and Welch's
-t-test (Biometrika 34, 1947) weighs the sides by it, without assuming that both spread alike. Ratios are tested on
-their logarithms.
+A run gives each figure a value and an interval that covers the random variation within that run. It cannot show how
+much it differs from a repeat: a restart, a noisy neighbour, a busy cloud. So the unit of evidence is the run. The
+spread between the repeats of each side is measured (it includes the variation within runs), and Welch's t-test
+(Biometrika 34, 1947) weights the sides by it without assuming equal spreads. Ratios are tested on their logarithms.
 
-Runs that were made in pairs, with the same seed and so the same work at the same moments, are tested by what they
-differ in within each pair (paired t): what the work does to both sides cancels. Three answers are possible: different,
-equal within a margin (the whole interval lies inside it: two one-sided tests, Schuirmann, Journal of Pharmacokinetics
-and Biopharmaceutics 15, 1987, at 2.5% each), and undecided, with the repeats that it would still take.
+Runs made in pairs, with the same seed and therefore the same work at the same times, are tested by their differences
+within each pair (paired t), which cancels the effect of the work. Three answers are possible: different; equal within a
+margin (the whole interval lies inside it: two one-sided tests, Schuirmann, Journal of Pharmacokinetics and
+Biopharmaceutics 15, 1987, at 2.5% each); and undecided, with the number of repeats that it would still take.
 
-With a single run on either side that spread is not known unless somebody gives it, or the other side has repeats. Then
-the run's own interval stands in for it, if both of its ends are known, and `repeated` is False: what differs from run
-to run is not covered.
+With a single run on either side, that spread is unknown unless the user states it or the other side has repeats. Then
+the run's own interval stands in for it, if both of its ends are known, and `repeated` is False: variation between runs
+is not covered.
 
-A bootstrap that resamples three runs is too sure of itself: the spread of three resampled runs is two thirds of the
-true one on average, so equal engines differ far too often. tests/statistics checks what the method here promises.
+A bootstrap over three runs is overconfident: the spread of three resampled runs is two thirds of the true one on
+average, so equal engines would be called different far too often. tests/statistics checks what the method here
+promises.
 """
 
 from __future__ import annotations
@@ -49,10 +49,13 @@ _LARGEST_LOG = 700.0
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a comparison holds for equal, and what it is told. `margin`: share of a ratio; `points` (0..1) of a
-    difference between shares. `run_spread`: the standard deviation from run to run as a share, where somebody knows
-    it. `planned_pairs`: the runs are of a series that may end after each of at most so many pairs. `any_clocks`: runs
-    whose GPUs ran at different clocks are compared all the same."""
+    """What a comparison counts as equal, and what the user stated.
+
+    - margin: as a share of a ratio; points: of a difference between shares (0..1)
+    - run_spread: standard deviation between runs as a share, if known
+    - planned_pairs: the series may have ended after any pair, up to this many
+    - any_clocks: compare runs even if their GPUs ran at different clocks
+    """
 
     margin: float = MARGIN
     points: float = MARGIN_POINTS
@@ -66,7 +69,7 @@ class Rules:
         return f"{100.0 * self.margin:.3g}%"
 
     def look(self, pairs: int) -> Look:
-        """The test after so many pairs."""
+        """The test after this many pairs."""
         return ONLY_LOOK if self.planned_pairs is None else Look(pairs, max(self.planned_pairs, pairs))
 
 
@@ -75,16 +78,16 @@ USUAL_RULES = Rules()
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One figure of one run: its value and 95% interval (None = not known on that side)."""
+    """One figure of one run: its value and 95% interval (None = end not known)."""
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def spread(self, log: bool) -> float | None:
-        """Standard error that the interval implies, on the scale of the test; None where an end is not known.
+        """Standard error implied by the interval, on the scale of the test; None if an end is unknown.
 
-        The wider half counts: an interval that is open on a side says nothing of how wide it is there.
+        Uses the wider half: if one side of an interval is open, it says nothing about how wide it is there.
         """
         if self.low is None or self.high is None or (log and self.low <= 0):
             return None
@@ -106,7 +109,8 @@ class Side:
 class Difference:
     """B against A. `change` is B/A for a ratio and B - A for a difference, with its 95% interval and a p value.
 
-    `repeated`: the interval covers what differs from run to run: both sides have several, or somebody knows it.
+    `repeated`: the interval covers variation between runs, because both sides have several or the user stated the
+    spread.
     """
 
     a: Side
@@ -136,9 +140,11 @@ class Difference:
         return (1.0 / (1.0 + margin), 1.0 + margin) if self.ratio else (-points, points)
 
     def repeats_needed(self, margin: float = MARGIN, points: float = MARGIN_POINTS) -> int | None:
-        """Pairs (or runs of each side) that would tell, with a power of 80%, a true difference as large as the one
-        measured from none, or would show that it lies within the margin, whichever is fewer. None where the spread
-        is not known, or more than MOST_REPEATS are needed."""
+        """Pairs (or runs of each side) needed, with a power of 80%, to tell a true difference as large as the measured
+        one from none, or to show that it lies within the margin, whichever takes fewer.
+
+        None if the spread is unknown, or more than MOST_REPEATS are needed.
+        """
         if self.spread is None or self.spread <= 0.0:
             return None
         apart = abs(self._scale(self.change, self.ratio))
@@ -152,14 +158,17 @@ class Difference:
 
 
 def reach(pairs: int, spread: float, *, paired: bool = True) -> float:
-    """The difference, on the scale of the test, that so many pairs (runs of each side) tell from none with a power of
-    80%; `spread`: the standard deviation of one pair's difference."""
+    """The difference, on the scale of the test, that this many pairs (runs of each side) tell from none with a power of
+    80%.
+
+    `spread`: the standard deviation of one pair's difference.
+    """
     df = pairs - 1 if paired else 2 * (pairs - 1)
     return (t_quantile(0.5 + CONFIDENCE / 2.0, df) + t_quantile(POWER, df)) * spread / math.sqrt(pairs)
 
 
 def pairs_for(apart: float, spread: float, *, paired: bool = True) -> int | None:
-    """How many pairs (runs of each side) tell a difference of `apart`; None if more than MOST_REPEATS."""
+    """Pairs (runs of each side) needed to detect a difference of `apart`; None if more than MOST_REPEATS."""
     return next((count for count in range(2, MOST_REPEATS + 1) if reach(count, spread, paired=paired) <= apart), None)
 
 
@@ -172,12 +181,15 @@ def difference(
     run_spread: float | None = None,
     look: Look = ONLY_LOOK,
 ) -> Difference | None:
-    """B against A, as a ratio (of positive figures) or as a difference; None where it cannot be told.
+    """B against A, as a ratio (of positive figures) or as a difference; None if it is unknown.
 
-    A ratio is None where a value is not above 0; either is None where neither repeats nor intervals say anything of
-    chance. `paired`: a[i] and b[i] are runs of the same work. `run_spread`: the standard deviation from run to run, as
-    a share (of a ratio) or in the figure's unit, where somebody knows it: it counts for a single run. `look`: which of
-    several tests this is.
+    A ratio is None if a value is not above 0; either is None if neither repeats nor intervals show the random
+    variation.
+
+    - paired: a[i] and b[i] are runs of the same work
+    - run_spread: standard deviation between runs, as a share (ratio) or in the figure's unit, if the user stated it;
+      used for a single run
+    - look: which of several tests this is
     """
     if not a or not b or (ratio and min(reading.value for reading in (*a, *b)) <= 0):
         return None
@@ -188,7 +200,7 @@ def difference(
         return None
     (mean_a, error_a, df_a), (mean_b, error_b, df_b) = side_a, side_b
     error = math.hypot(error_a, error_b)
-    if error == 0.0:  # nothing varies: shares of 0 or 1 on both sides, or the same figure over and over
+    if error == 0.0:  # nothing varies: shares of 0 or 1 on both sides, or the same figure in every run
         df = df_a + df_b
         p = 1.0 if mean_a == mean_b else 0.0
     else:
@@ -211,8 +223,11 @@ def difference(
 
 
 def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look) -> Difference | None:
-    """The paired t-test on (the logarithms of) the runs of each pair. None where nothing varies and nothing differs
-    in a difference: no error in any run does not mean that there can be none."""
+    """The paired t-test on (the logarithms of) the runs of each pair.
+
+    For a difference, None if nothing varies and nothing differs: no error in any run does not prove that none can
+    occur.
+    """
     before, after = _scaled(a, ratio), _scaled(b, ratio)
     apart = after - before
     count = len(apart)
@@ -243,14 +258,16 @@ def _paired(a: Sequence[Reading], b: Sequence[Reading], ratio: bool, look: Look)
 
 
 def _signed_ranks_p(apart: np.ndarray) -> float:
-    """Wilcoxon's signed-rank test, two-sided, exact where nothing ties (Biometrics Bulletin 1, 1945). With 5 pairs its
-    least p is 0.0625: it needs 6 to find anything at 5%."""
+    """Two-sided p of Wilcoxon's signed-rank test, exact without ties (Biometrics Bulletin 1, 1945).
+
+    With 5 pairs its smallest p is 0.0625, so it needs 6 to find anything at 5%.
+    """
     moved = apart[apart != 0.0]
     return float(stats.wilcoxon(moved).pvalue) if len(moved) else 1.0
 
 
 def _exp(logarithm: float) -> float:
-    """Its ratio; an end of an interval that two pairs set far beyond all numbers stays a number."""
+    """The ratio from its logarithm, capped so that an extreme end of an interval from two pairs stays finite."""
     return math.exp(min(max(logarithm, -_LARGEST_LOG), _LARGEST_LOG))
 
 
@@ -266,14 +283,14 @@ def _side(
     inside = group[0].spread(log)
     if len(group) > 1:
         spread = float(values.std(ddof=1))
-        if spread == 0.0 and not log:  # no error in any run does not mean that there can be none
+        if spread == 0.0 and not log:  # no error in any run does not prove that none can occur
             spread = inside or 0.0
         return float(values.mean()), spread / math.sqrt(len(group)), len(group) - 1
     if inside is None:
         return None
     between = float(_scaled(other, log).std(ddof=1)) if len(other) > 1 else 0.0
     df = len(other) - 1 if len(other) > 1 else _SINGLE_RUN_DF
-    # The spread between repeats holds the chance inside them; one that somebody gives may not.
+    # The measured spread between repeats includes the variation within runs; a stated one may not.
     return float(values[0]), max(inside, between) if run_spread is None else math.hypot(inside, run_spread), df
 
 
@@ -288,7 +305,7 @@ def _shown(group: Sequence[Reading], mean: float, error: float, df: float, log: 
 
 
 def holm(p_values: Sequence[float]) -> list[bool]:
-    """Which of several hypotheses are rejected so that a false rejection among all has at most 5% probability.
+    """Which hypotheses are rejected, such that any false rejection among all has at most 5% probability.
 
     Holm, Scandinavian Journal of Statistics 6 (1979).
     """

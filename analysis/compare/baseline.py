@@ -1,4 +1,4 @@
-"""A run against an earlier one of the same kind: regressions as gates, by the statistics of the comparison."""
+"""A run against earlier ones of the same kind: regressions as gates, by the statistics of the comparison."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TOLERANCE = 0.05
 def regressions(earlier: Sequence[Summary], run: Summary, tolerance: float = TOLERANCE) -> Baseline:
     """`run` against `earlier`.
 
-    A gate for each figure that the registry of metrics marks: few, so that one of many does not fail a run by chance,
-    and none that an open loop's arrivals set.
-    A gate is missed when its figure is worse by more than the tolerance and the difference is not chance; met when it
-    surely is not worse by so much, or not at all; else undetermined, as it is when a run does not know the figure. With
-    a single earlier run it is undetermined always: nobody knows then how far a run lies from its repeat. The last few
-    runs tell it. Raises UserError: INVALID when a run is not VALID, USAGE for a simulator against an
-    engine, or another scenario.
+    There is a gate for each figure that the registry of metrics marks: few, so that a run rarely fails by chance, and
+    none that an open loop's arrivals set. A gate is missed if its figure is worse by more than the tolerance and the
+    difference is significant; met if it is certainly not worse by that much, or not worse at all; else undetermined,
+    also if a run lacks the figure. With a single earlier run every gate is undetermined, because the spread between
+    runs is unknown.
+
+    Raises UserError: INVALID if a run is not VALID, USAGE for a simulator against an engine, or another scenario.
     """
     groups = named_groups(earlier, [run], "baseline", "run")
     refuse_unlike(groups)
@@ -42,15 +42,17 @@ def regressions(earlier: Sequence[Summary], run: Summary, tolerance: float = TOL
 
 
 def baseline_folders(value: str | Path | None) -> list[Path]:
-    """The run folders that somebody named as the baseline: one, or several with commas between (the last nights)."""
-    if value is None or Path(value).is_dir():  # whose name may have a comma
+    """The run folders given as the baseline: one, or several separated by commas."""
+    if value is None or Path(value).is_dir():  # a folder's name may contain a comma
         return [] if value is None else [Path(value)]
     return [Path(part.strip()) for part in str(value).split(",") if part.strip()] or [Path(value)]
 
 
 def against(earlier: Sequence[Summary], run: Summary, tolerance: float = TOLERANCE) -> Baseline:
-    """`regressions`, level by level where the runs were several loads; or no gates and a note, where the run itself has
-    no figures to hold against anything, or was other loads than an earlier one."""
+    """`regressions`, level by level if the runs had several load levels.
+
+    No gates and a note if the run has no figures to compare, or its levels differ from those of an earlier run.
+    """
     if run.verdict != VALID:
         return Baseline(_names(earlier), tolerance, [f"not compared: this run is {run.outcome.headline}"])
     if not run.levels and not any(each.levels for each in earlier):

@@ -1,4 +1,4 @@
-"""Two groups of runs of a mix, user class by user class: which class it is that became faster, and which slower."""
+"""Two groups of runs of a mix, by user class: which class became faster, and which slower."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 
 def compare_classes(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = USUAL_RULES) -> dict[str, list[Result]]:
-    """By user class that every run of both sides has, each of its figures: B against A. Empty where there are not
-    several.
+    """B against A in each figure, by user class that every run of both sides has. Empty if there is only one class.
 
-    The verdict rests on the whole; these are many figures more. Of all of them together at most one in twenty
-    comparisons of equal sides shows a difference (Holm).
+    The verdict rests on the whole mix; these are many additional figures. Over all of them together, at most one in
+    twenty comparisons of equal sides shows a difference (Holm).
     """
     names = [name for name in (*a, *b)[0].user_classes if all(name in each.user_classes for each in (*a, *b))]
     if len(names) < 2:

@@ -1,4 +1,4 @@
-"""Two groups of runs against each other: figure by figure, then a verdict in a sentence. Works on summaries."""
+"""Two groups of runs compared figure by figure, then a verdict in one sentence. Works on summaries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADLINE_PERCENTILE = 95
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A figure of a summary that two groups are compared in: how it is had, and which direction is better."""
+    """A figure that two groups are compared by: how to read it from a summary, and which direction is better."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ class Compared:
 
 
 def compared() -> list[Compared]:
-    """Every figure that is compared, from the registry of metrics: latencies in their percentiles, then the rest."""
+    """Every figure that is compared, from the registry of metrics: latencies by percentile, then the rest."""
     percentiles = [
         _percentile(latency, q) for latency in METRICS.latencies() if latency.compared for q in latency.percentiles
     ]
@@ -88,15 +88,16 @@ BETTER, WORSE, EQUAL, UNDECIDED, UNKNOWN = "better", "worse", "equal", "undecide
 
 
 def _ratio_words(difference: Difference, of: str = "") -> str:
-    """`0.620 times (0.580 to 0.660)`, with whose where it is said: `0.620 times A's (...)`."""
+    """`0.620 times (0.580 to 0.660)`; with `whose`, `0.620 times A's (...)`."""
     whose = f" {of}'s" if of else ""
     return f"{number(difference.change)} times{whose} ({number(difference.low)} to {number(difference.high)})"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One figure of both groups. `state` is B's, against A: better, worse, equal (within the margin), undecided,
-    or not known (and `why`)."""
+    """One figure of both groups. `state` of B against A: better, worse, equal (within the margin), undecided, or not
+    known (see `why`).
+    """
 
     metric: Compared
     unit: str
@@ -107,7 +108,7 @@ class Result:
 
     @property
     def known(self) -> Difference:
-        """The difference of a result that has one. Raises ValueError where it is not known."""
+        """The difference. Raises ValueError if it is not known."""
         if self.difference is None:
             raise ValueError(f"{self.metric.title}: {self.why}")
         return self.difference
@@ -138,7 +139,7 @@ class Result:
         )
 
     def repeats_words(self) -> str:
-        """`about 12 pairs would tell`, of what is undecided; empty where nobody can say."""
+        """`about 12 pairs would tell`, for an undecided result; empty if unknown."""
         difference = self.difference
         if difference is None or difference.spread is None:
             return ""
@@ -151,14 +152,15 @@ class Result:
 
     @property
     def repeats_needed(self) -> int | None:
-        """Pairs, or runs of each side, that would tell; None where nobody can say."""
+        """Pairs, or runs of each side, that would decide; None if unknown."""
         return self.difference.repeats_needed(self.rules.margin, self.rules.points) if self.difference else None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What the headline figures say together. `winner` is "a", "b", or None for equal, undecided, mixed or not
-    known."""
+    known.
+    """
 
     winner: str | None
     sentence: str
@@ -170,9 +172,9 @@ class Verdict:
 def compare(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = USUAL_RULES) -> list[Result]:
     """Every figure of `compared` that a run of either group has: B against A.
 
-    Runs that make pairs (`in_pairs`) are tested as such. Figures outside the headline are many: of them together, too,
-    at most one in twenty comparisons of equal sides shows a difference (Holm). The runs of A are in the order in which
-    they were made, where `rules` say that the series may have ended after each pair.
+    Runs that form pairs (`in_pairs`) are tested as pairs. The many figures outside the headline are corrected together:
+    at most one in twenty comparisons of equal sides shows a difference among them (Holm). If `rules` say that the
+    series may end after each pair, A's runs must be in the order in which they were made.
     """
     pairs = in_pairs(a, b)
     results = list(_results(*(pairs or (a, b)), paired=pairs is not None, rules=rules))
@@ -181,8 +183,10 @@ def compare(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = USUAL_RUL
 
 
 def in_pairs(a: Sequence[Summary], b: Sequence[Summary]) -> tuple[list[Summary], list[Summary]] | None:
-    """The runs of both sides that make pairs by their seeds, in A's order; a run whose partner failed stands aside.
-    None where they make no pairs: a seed is used twice on a side, or most runs have no partner."""
+    """The runs of both sides that form pairs by seed, in A's order; a run without a partner is dropped.
+
+    None if they do not form pairs: a side uses a seed twice, or most runs have no partner.
+    """
     seeds = [[summary.run.seed for summary in group] for group in (a, b)]
     if any(None in side or len(set(side)) < len(side) for side in seeds):
         return None
@@ -215,7 +219,7 @@ def _corrected(results: list[Result]) -> list[Result]:
 
 
 def _repeats_another(result: Result, by_key: Mapping[str, Result]) -> bool:
-    """Without reasoning TTFO is TTFT. The same figure twice is no more evidence."""
+    """Whether TTFO equals TTFT (no reasoning): the same figure twice is no additional evidence."""
     other = by_key.get(result.metric.repeats) if result.metric.repeats else None
     if other is None:
         return False
@@ -277,7 +281,7 @@ def judge(
 ) -> Verdict:
     """The verdict over the headline figures, at 5% for all of them together (Holm).
 
-    In an open loop the arrivals set the throughput, so that it decides nothing there.
+    In an open loop throughput is not used, because the arrivals set it.
     """
     margin = rules.margin_words
     headline = {
@@ -317,7 +321,7 @@ def judge(
 
 
 def _undecided_words(results: Sequence[Result], name_them: bool) -> str:
-    """What is undecided, why, and how many more repeats would tell."""
+    """What is undecided, why, and how many more repeats would decide it."""
     single = results[0].why == SINGLE_RUNS
     why = f" {SINGLE_RUNS[0].upper()}{SINGLE_RUNS[1:]}: repeat both." if single else ""
     more = [f"{result.metric.title}: {result.repeats_words()}" for result in results if result.repeats_words()]
@@ -335,7 +339,7 @@ def shown(value: float, unit: str) -> str:
 
 
 def as_dict(result: Result) -> dict[str, object]:
-    """A result as comparison.json has it."""
+    """A result as comparison.json records it."""
     base = {
         "key": result.metric.key,
         "title": result.metric.title,
@@ -347,7 +351,7 @@ def as_dict(result: Result) -> dict[str, object]:
     difference = result.difference
     if difference is None:
         return base | {"why": result.why}
-    least, most = (0.0, 1.0) if result.unit == "share" else (-math.inf, math.inf)  # t knows no bounds
+    least, most = (0.0, 1.0) if result.unit == "share" else (-math.inf, math.inf)  # t ignores the bounds
     sides = {
         name: {"value": side.value, "ci95": [max(least, side.low), min(most, side.high)], "runs": list(side.runs)}
         for name, side in (("a", difference.a), ("b", difference.b))

@@ -1,4 +1,4 @@
-"""From run folders to everything that a comparison says."""
+"""From run folders to the whole content of a comparison."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 96), np.linspace(95, 10
 
 @dataclass(frozen=True)
 class Member:
-    """What is kept of one run: its summary, its distributions (ms at QUANTILES), its share in the workload's traits."""
+    """What is kept of one run: its summary, its distributions (ms at QUANTILES), its contribution to the workload's
+    traits.
+    """
 
     folder: Path
     summary: Summary
@@ -57,7 +59,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that the page says."""
+    """The whole content of the page."""
 
     groups: Groups
     members: dict[str, Member]
@@ -79,12 +81,12 @@ class Comparison:
 
 
 def curve_titles() -> dict[str, str]:
-    """The latencies whose distributions are drawn, by key, with their titles."""
+    """The latencies whose distributions are drawn: key to title."""
     return {latency.key: latency.title for latency in METRICS.latencies_at(Place.CURVES)}
 
 
 def read_member(folder: str | Path) -> Member:
-    """One run, read and reduced. Raises UserError(RUN_FOLDER)."""
+    """Read and reduce one run. Raises UserError(RUN_FOLDER)."""
     refuse_newer_summary(Path(folder))
     run = read_run(folder)
     summary = summarise(run)
@@ -106,8 +108,10 @@ def read_member(folder: str | Path) -> Member:
 
 
 def _notes(members: Sequence[Member]) -> list[str]:
-    """That an engine ran on a CPU, say, or what it left out of the settings. What concerns one run's intervals is
-    not repeated: here the spread between runs counts."""
+    """Notes such as that an engine ran on a CPU, or which settings it ignored.
+
+    Notes on one run's intervals are left out: here the spread between runs counts.
+    """
     notes = list(dict.fromkeys(note for member in members for note in member.noted))
     return [*notes, *history_notes([member.histories for member in members])]
 
@@ -121,9 +125,9 @@ def compare_runs(
     fleet: rule_of_thumb.Fleet | None = None,
     rules: Rules = USUAL_RULES,
 ) -> Comparison:
-    """Compare `runs`, which tell themselves apart, or the runs of `a` with those of `b`.
+    """Compare `runs`, which are grouped by how they differ, or the runs of `a` with those of `b`.
 
-    Raises UserError: USAGE when the runs do not make two groups, INVALID when nothing is left of one.
+    Raises UserError: USAGE if the runs do not form two groups, INVALID if a group has no runs left.
     """
     if bool(runs) == bool(a or b) or bool(a) != bool(b):
         raise UserError(Exit.USAGE, "give run folders to compare: RUN RUN ..., or --a RUN ... --b RUN ...")
@@ -161,7 +165,7 @@ def compare_runs(
 
 
 def _of_the_series(groups: Groups, results: Sequence[Result], rules: Rules) -> list[str]:
-    """How the pairs of the runs were made and chosen, where that is no matter of course."""
+    """Sentences on how the pairs were made and chosen, if that is not the default."""
     pairs = in_pairs(groups.a, groups.b)
     if pairs is None:
         return []
@@ -189,7 +193,7 @@ def _of_the_series(groups: Groups, results: Sequence[Result], rules: Rules) -> l
 def _thumb(
     groups: Groups, verdict: Verdict, used: Sequence[Member], fleet: rule_of_thumb.Fleet
 ) -> tuple[rule_of_thumb.Advice | None, str]:
-    """The rule of thumb is about vLLM and SGLang, and says nothing about anything else."""
+    """The rule of thumb, for vLLM against SGLang only."""
     engines = [str(group[0].run.engine.title) for group in (groups.a, groups.b)]
     if set(engines) != {rule_of_thumb.VLLM, rule_of_thumb.SGLANG}:
         return None, ""

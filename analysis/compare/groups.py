@@ -1,4 +1,4 @@
-"""Which runs stand against which, whether that is fair, and in what their set-up differs. Works on manifests."""
+"""Assigns runs to sides, checks that the comparison is fair, and finds differences in set-up. Works on manifests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENGINES_OWN = frozenset({"version", "block_size", "kv_capacity_tokens", "model_
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A run that enters no figure, and why."""
+    """A run that is excluded from all figures, and why."""
 
     run_id: str
     why: str
@@ -32,7 +32,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class SetupDifference:
-    """A setting in which the sides differ. `excused` says why that is as it should be; None where it is not."""
+    """A setting in which the sides differ. `excused` says why that is expected; None if it is not."""
 
     name: str
     a: str
@@ -42,7 +42,7 @@ class SetupDifference:
 
 @dataclass(frozen=True)
 class Groups:
-    """The two sides: labels, summaries of the runs used, what was left out, and what they differ by."""
+    """The two sides: labels, summaries of the runs used, the runs left out, and the differences between them."""
 
     label_a: str
     label_b: str
@@ -102,8 +102,9 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
 
 
 def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
-    """The exit code is that of the first run that was left out, and so is the reason that is told in full: of a series
-    they are mostly the same."""
+    """The error if no run is left. Exit code and reason are those of the first run left out; in a series they are
+    mostly the same.
+    """
     code = next((each for each in Exit if each and out and each == out[0].code), Exit.INVALID if out else Exit.USAGE)
     if not out:
         return UserError(code, f"no run {side}is left to compare")
@@ -118,7 +119,7 @@ def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
 
 
 def split(summaries: Sequence[Summary]) -> Groups:
-    """Two groups, told apart by the first thing that has exactly two values. Raises UserError(USAGE) if none has."""
+    """Two groups, told apart by the first property that has exactly two values. Raises UserError(USAGE) if none has."""
     good, out = usable(summaries)
     if not good:
         raise _none_left(out)
@@ -143,7 +144,9 @@ def split(summaries: Sequence[Summary]) -> Groups:
 
 
 def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None, label_b: str | None) -> Groups:
-    """The groups that somebody named. Raises UserError, with a left-out run's code, if nothing is left of a side."""
+    """The groups given by name. Raises UserError, with the code of a run that was left out, if a side has no runs
+    left.
+    """
     (good_a, out_a), (good_b, out_b) = usable(a), usable(b)
     for side, good, out in (("A", good_a, out_a), ("B", good_b, out_b)):
         if not good:
@@ -153,9 +156,11 @@ def named_groups(a: Sequence[Summary], b: Sequence[Summary], label_a: str | None
 
 
 def with_equal_clocks(groups: Groups) -> Groups:
-    """The same without the runs whose GPUs ran at another clock than those they stand against: of a pair (by its seed)
-    both, else whoever differs from A's first. GPUs of two kinds have clocks of their own. Raises UserError(INVALID) if
-    nothing is left of a side."""
+    """The same groups without runs whose GPUs ran at different clocks: both runs of a pair (by seed), else the runs
+    that differ from A's first.
+
+    Clocks of different kinds of GPU are not compared. Raises UserError(INVALID) if a side has no runs left.
+    """
     first = groups.a[0]
     partners = {summary.run.seed: summary for summary in groups.a}
     in_pairs = len(partners) == len(groups.a) and {summary.run.seed for summary in groups.b} & set(partners)
@@ -181,7 +186,7 @@ def with_equal_clocks(groups: Groups) -> Groups:
 
 
 def shared_settings(groups: Groups) -> str:
-    """What was set for all runs of both sides (SET): empty where nothing was."""
+    """What was set for all runs of both sides (SET); may be empty."""
     tables = [summary.run.overrides for summary in (*groups.a, *groups.b)]
     return " ".join(
         f"{key}={value}"
@@ -191,7 +196,7 @@ def shared_settings(groups: Groups) -> str:
 
 
 def _varied(groups: Groups) -> set[str]:
-    """The engine's settings that were set on the sides to different values: what is compared."""
+    """The engine settings given different values on the two sides: the subject of the comparison."""
     sides = [[summary.run.overrides for summary in group] for group in (groups.a, groups.b)]
     keys = {key for side in sides for table in side for key in table if key.startswith("engine.")}
     return {
@@ -202,7 +207,7 @@ def _varied(groups: Groups) -> set[str]:
 
 
 def about(groups: Groups) -> list[str]:
-    """What each side is where its label does not say it: the settings that only it has, or its endpoint."""
+    """What each side is, if its label does not say so: the settings that only it has, or its endpoint."""
     tables = [group[0].run.overrides for group in (groups.a, groups.b)]
     own = [
         " ".join(
@@ -221,7 +226,7 @@ def about(groups: Groups) -> list[str]:
 
 
 def refuse_unlike(groups: Groups) -> None:
-    """Raises UserError(USAGE) for what no reader could make sense of: a simulator and a real engine, two workloads."""
+    """Raises UserError(USAGE) for comparisons that make no sense: a simulator and a real engine, or two workloads."""
     kinds = {summary.simulated for summary in (*groups.a, *groups.b)}
     if None in kinds and len(kinds) > 1:
         raise UserError(
@@ -245,7 +250,7 @@ def refuse_unlike(groups: Groups) -> None:
 
 
 def unfair(groups: Groups) -> list[str]:
-    """Sentences on what else than the thing compared differs between these runs; empty where all is alike."""
+    """Sentences on what differs between these runs besides the thing compared; empty if nothing does."""
     runs = [*groups.a, *groups.b]
     checks: tuple[tuple[str, Callable[[Summary], object]], ...] = (
         ("load", _load),
@@ -264,8 +269,11 @@ def unfair(groups: Groups) -> list[str]:
 
 
 def _other_tokens(groups: Groups) -> list[str]:
-    """A sentence where the models cut text into tokens of other lengths. Each seed has texts of its own, of which the
-    length was measured: runs of one seed are held against each other, where both sides have some."""
+    """A sentence if the models' tokens differ in length.
+
+    Each seed has its own texts, whose length was measured. So runs with the same seed are compared, if both sides have
+    any.
+    """
     of_seeds = [
         {summary.run.seed: summary.run.chars_per_token for summary in group if summary.run.chars_per_token is not None}
         for group in (groups.a, groups.b)
@@ -289,8 +297,9 @@ def _other_tokens(groups: Groups) -> list[str]:
 
 
 def _other_work(groups: Groups) -> list[str]:
-    """Sentences where the sides did not have the same work. In a series each pair of runs has a seed and a salt of its
-    own: what counts is that both sides have the same ones."""
+    """Sentences if the sides did not do the same work. In a series each pair has its own seed and salt, so what counts
+    is that both sides have the same set.
+    """
     sides = [Counter(str(summary.run.seed) for summary in group) for group in (groups.a, groups.b)]
     if sides[0] != sides[1]:
         only = [", ".join((side - other).elements()) or "none" for side, other in (sides, sides[::-1])]
@@ -332,7 +341,9 @@ def _bounds(summary: Summary) -> str:
 
 
 def setup_differences(groups: Groups, scenario_engine: Mapping[str, object]) -> list[SetupDifference]:
-    """Where the sides' effective configurations differ, by canonical name; `scenario_engine`: the scenario's table."""
+    """The differences between the sides' effective configurations, by canonical name. `scenario_engine`: the scenario's
+    [engine] table.
+    """
     sides = [[summary.run.effective for summary in group] for group in (groups.a, groups.b)]
     own = {key for table in scenario_engine.values() if isinstance(table, dict) for key in table}
     varied = _varied(groups)

@@ -1,4 +1,4 @@
-"""Whose words stand in the chat histories of runs, and how much of their prompts that concerns."""
+"""Whose answers the chat histories of runs contain, and what share of their prompts that is."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ CORPUS = "corpus"
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Of one run: `turns`: whose answers the histories hold (chat.assistant_turns); characters of all prompts, and of
-    the earlier answers in them."""
+    """Of one run. `turns`: whose answers the histories contain (chat.assistant_turns). Characters of all prompts, and
+    of the earlier answers in them.
+    """
 
     turns: str
     chars: int
@@ -25,8 +26,8 @@ class Histories:
 
 
 def histories(run: Run) -> Histories | None:
-    """None where the run has no chat histories, or nobody recorded its prompts."""
-    scenarios = [*run.manifest.classes.values(), run.manifest.scenario]  # of a mix, the class that chats
+    """None if the run has no chat histories, or its prompts were not recorded."""
+    scenarios = [*run.manifest.classes.values(), run.manifest.scenario]  # in a mix, the class that chats
     turns = next((each for own in scenarios if (each := own.table("chat").get("assistant_turns")) is not None), None)
     prompts = read_prompts(run.folder / PROMPTS_CSV) if turns is not None else None
     if prompts is None:
@@ -41,7 +42,7 @@ def _chars(prompts: RecordedPrompts) -> tuple[int, int]:
 
 
 def history_notes(of_each_run: Sequence[Histories | None]) -> list[str]:
-    """One sentence for the page, where any of the runs has histories."""
+    """One sentence for the page if any of the runs has histories."""
     known = [each for each in of_each_run if each is not None]
     if not known:
         return []

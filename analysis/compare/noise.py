@@ -1,4 +1,4 @@
-"""How far runs of the same thing lie apart on a machine, and what can be told apart there. Pure, on summaries."""
+"""How much repeats vary on a machine, and which differences can be detected there. Pure, on summaries."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ SOUGHT = 0.10
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Of one figure, as shares: `run_spread`, the standard deviation from run to run, each with other work;
-    `pair_spread`, that of a pair's ratio, whose runs share their work, with its 95% interval; the smallest difference
-    that so many pairs find in 80% of series; the pairs that a difference of SOUGHT takes (None: more than 1,000), and
-    the `ratio` of the runs that came second in their pair to the first ones, with its p value."""
+    """Noise of one figure, as shares.
+
+    - run_spread: standard deviation between runs, each with different work
+    - pair_spread: standard deviation of a pair's ratio, with its 95% interval; both runs do the same work
+    - the smallest difference that a given number of pairs finds in 80% of series
+    - the pairs needed for a difference of SOUGHT (None: more than 1,000)
+    - ratio: the second runs of the pairs over the first ones, with its p value
+    """
 
     figure: Compared
     pairs: int
@@ -50,8 +54,10 @@ class Noise:
 
 
 def noise(a: Sequence[Summary], b: Sequence[Summary]) -> list[Noise]:
-    """Of each figure that is compared as a ratio and that every run has, from pairs of runs of the same thing, whose
-    order the starts tell. Empty where there are fewer than two pairs."""
+    """The noise of each figure that is compared as a ratio and that every run has, from pairs of identical runs.
+
+    The start times give the order within a pair. Empty for fewer than two pairs.
+    """
     pairs = in_pairs(a, b)
     return (
         []
@@ -70,7 +76,7 @@ def _of(figure: Compared, a: Sequence[Summary], b: Sequence[Summary]) -> Noise |
     order = np.where([one <= other for one, other in zip(*starts, strict=True)], 1.0, -1.0)
     later = order * (logs[1] - logs[0])
     count = len(later)
-    # Runs of the same thing: the mean difference of a pair is 0 but for what coming second does.
+    # Both runs are the same thing, so the mean difference of a pair is 0, except for the effect of coming second.
     spread = float(later.std(ddof=1))
     ends = [
         math.sqrt((count - 1) / float(stats.chi2.ppf(share, count - 1)))
@@ -92,8 +98,10 @@ def _of(figure: Compared, a: Sequence[Summary], b: Sequence[Summary]) -> Noise |
 
 
 def pair_noise_words(title: str, difference: Difference) -> str:
-    """What the pairs of a comparison say of the machine: `TTFT p95 spreads by 9.0% within a pair: 5 pairs find ...`.
-    Empty where they are no pairs, or nothing varies."""
+    """What a comparison's pairs say about the machine: `TTFT p95 spreads by 9.0% within a pair: 5 pairs find ...`.
+
+    Empty if there are no pairs, or nothing varies.
+    """
     if not (difference.paired and difference.ratio and difference.spread):
         return ""
     pairs = len(difference.a.runs)

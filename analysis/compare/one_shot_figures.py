@@ -1,7 +1,7 @@
-"""What one prompt, asked again and again, says: figures of each engine, and who differs from whom. Pure functions.
+"""What one prompt, sent repeatedly, shows: figures of each engine, and which engines differ. Pure functions.
 
-The unit of evidence is the repeat. Two cases of one engine are pairs by repeat; so are two engines that were asked in
-turn. Engines that were asked one after the other are tested by Welch's test: nothing pairs their repeats.
+The unit of evidence is the repeat. Two cases of one engine are paired by repeat, and so are two engines that
+alternated. Engines measured one after the other are tested by Welch's test, since nothing pairs their repeats.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _UNITS = {DURATION: "s", TOKENS_S: "tokens/s", TTFT: "ms"}
 
 
 def geometric(values: Sequence[float], unit: str) -> Figure:
-    """Geometric mean of positive values with a 95% t interval of their logarithms; one value has none."""
+    """Geometric mean of positive values with a 95% t interval on their logarithms; a single value has no interval."""
     if not values:
         return Figure(unit=unit, why="no answer was measured")
     logs = np.log(np.array(values))
@@ -70,7 +70,7 @@ def _mean(values: Sequence[int | None], why: str) -> Figure:
 
 
 def rows_of(record: OneShot) -> list[ShotRow]:
-    """A row for each engine in each case, engines in their order. Failed requests are counted and enter no figure."""
+    """One row per engine and case, in the order of the engines. Failed requests are counted but enter no figure."""
     rows = []
     for case in CASES:
         for engine in record.engines:
@@ -96,8 +96,10 @@ class _Side:
 
 
 def contrasts_of(record: OneShot) -> list[ShotContrast]:
-    """Engine against engine in each case, then each engine's repeated question against its first. Of all of them
-    together at most one in twenty records of equal engines calls one different (Holm)."""
+    """Engines against each other in each case, then each engine's repeated question against its first.
+
+    Over all contrasts together, at most one in twenty records of equal engines calls one different (Holm).
+    """
     rules = Rules(margin=record.margin)
     labels = [engine.label for engine in record.engines]
     cases = [case for case in CASES if any(shot.case == case for shot in record.shots)]
@@ -171,7 +173,7 @@ def subject(contrast: ShotContrast) -> str:
 
 
 def state_words(contrast: ShotContrast, margin: float) -> str:
-    """`no difference (equal within 5%)`, `different`, or what it would take to know."""
+    """`no difference (equal within 5%)`, `different`, or what it would take to decide."""
     if contrast.state == EQUAL:
         return f"no difference (equal within {100 * margin:.3g}%)"
     low, high = contrast.ci95 or (0.0, 0.0)
@@ -193,7 +195,7 @@ def _sentence(contrast: ShotContrast, rules: Rules) -> str:
 
 
 def verdict(record: OneShot) -> str:
-    """The sentence for the whole: which engine is better in what, or that no difference was shown."""
+    """The overall sentence: which engine is better in what, or that no difference was shown."""
     between = [each for each in record.contrasts if each.engine_a != each.engine_b]
     if len(record.engines) < 2:
         return _single(record)
@@ -232,7 +234,7 @@ def _single(record: OneShot) -> str:
 
 
 def with_answer(record: OneShot) -> OneShot:
-    """The record, filled in: rows, contrasts, and what is said of the whole."""
+    """The record completed with rows, contrasts and the overall sentence."""
     record.simulated = any(engine.simulated for engine in record.engines)
     record.engine = ", ".join(dict.fromkeys(engine.title for engine in record.engines))
     record.model = ", ".join(dict.fromkeys(engine.model for engine in record.engines))

@@ -1,4 +1,4 @@
-"""What a series of pairs says so far, after each of them."""
+"""What a series of pairs says so far, after each pair."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`settled`: the series may end, for every figure of the headline is either different or equal within the margin;
-    the error of 5% holds, however often one looks (`analysis.compare.sequential`)."""
+    """`settled`: the series may end, because every headline figure is either different or equal within the margin.
+
+    The error rate of 5% holds however often one looks (`analysis.compare.sequential`).
+    """
 
     settled: bool
     sentence: str
 
 
 def progress(a: Sequence[Summary], b: Sequence[Summary], labels: tuple[str, str], rules: Rules) -> Progress:
-    """After some of `rules.planned_pairs` pairs, whose runs are in the order in which they were made."""
+    """After some of `rules.planned_pairs` pairs; the runs are in the order in which they were made."""
     try:
         groups = named_groups(a, b, *labels)
         if not rules.any_clocks:
             groups = with_equal_clocks(groups)
         pairs = in_pairs(groups.a, groups.b)
-    except UserError:  # none of a side can be used so far
+    except UserError:  # a side has no usable run yet
         pairs = None
     if pairs is None:
         return Progress(False, "undecided: a single pair of valid runs, or none, says nothing of chance")

@@ -1,4 +1,6 @@
-"""What the field's rule of thumb says, from traits measured in the rows: beside a verdict, never in its place."""
+"""What the field's rule of thumb says, from traits measured in the rows. It is shown beside a verdict, never
+instead.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ VLLM, SGLANG = "vLLM", "SGLang"
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """What only a person can tell: whether the hardware is mixed, and whether models change often."""
+    """What only the user knows: whether the hardware is mixed, and whether models change often."""
 
     mixed_hardware: bool = False
     frequent_model_changes: bool = False
@@ -26,7 +28,7 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What the rule asks about a workload. None = not measured; the last two only a person can tell."""
+    """What the rule asks about a workload. None = not measured; only the user knows the last two."""
 
     shared_prefix_share: float | None
     concurrency: float | None
@@ -37,7 +39,7 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """Which engine the rule names (None = near equal, or its parts contradict each other), and why."""
+    """The engine that the rule names (None = nearly equal, or its parts contradict each other), and why."""
 
     engine: str | None
     sentence: str
@@ -47,7 +49,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What one run adds to the traits: characters, and seconds."""
+    """One run's contribution to the traits: characters and seconds."""
 
     shared_chars: float
     prompt_chars: float
@@ -109,7 +111,7 @@ def advise(traits: Traits) -> Advice:
 
 
 def advise_before_a_run(shared_prefix_share: float | None) -> str | None:
-    """What the rule says of a workload that no engine has served yet; None where its fixed context is not known."""
+    """What the rule says about a workload that no engine has served yet; None if its fixed context is unknown."""
     if shared_prefix_share is None:
         return None
     sentence = advise(Traits(shared_prefix_share, None, "")).sentence
@@ -117,7 +119,7 @@ def advise_before_a_run(shared_prefix_share: float | None) -> str | None:
 
 
 def agreement(advice: Advice, winner: str | None) -> str:
-    """Whether measurement (`winner`: the engine that was better, or None) and rule agree, in a sentence."""
+    """A sentence on whether the measurement (`winner`: the better engine, or None) agrees with the rule."""
     if advice.engine is None:
         return "" if winner is None else f"The measurement does decide: {winner}."
     if winner is None:

@@ -1,15 +1,16 @@
-"""Looking at pairs after each of them without paying for it in false differences.
+"""Looking at the result after each pair without inflating the rate of false differences.
 
-Who tests at 5% after every pair, and stops at the first difference, finds one between equal sides in up to a third of
-series. So the error is spent over the looks (Lan and DeMets, Biometrika 70, 1983): of a series of at most N pairs, a
-look after k of them tests at a level in proportion to (k / N)^3, late rather than early, as Kim and DeMets do
-(Biometrika 74, 1987), and the levels are set so that all looks together err in 5%. The interval that is shown at a look
-has that look's level too, so that all of them together hold the true value in 95% of series (repeated confidence
-intervals, Jennison and Turnbull, Journal of the Royal Statistical Society B 51, 1989): wherever one stops, the
-interval, a difference and equality within a margin keep what they promise.
+Testing at 5% after every pair, and stopping at the first difference, would find one between equal sides in up to a
+third of series. So the error is spent over the looks (Lan and DeMets, Biometrika 70, 1983). In a series of at most N
+pairs, the look after k pairs tests at a level proportional to (k / N)^3, late rather than early, as in Kim and DeMets
+(Biometrika 74, 1987), and the levels are scaled so that all looks together have an error of 5%. The interval shown at a
+look has that look's level too, so that all intervals together cover the true value in 95% of series (repeated
+confidence intervals, Jennison and Turnbull, Journal of the Royal Statistical Society B 51, 1989). So intervals,
+differences and equality within a margin keep their promise wherever the series stops.
 
-The levels come from simulated series of equal sides: the paired t of normal differences has a law of its own, without
-any unknown, so that a simulation gives it as exactly as one likes. tests/statistics checks the promises.
+The levels come from simulated series of equal sides. The paired t statistic of normal differences has a distribution
+without unknown parameters, so a simulation can determine the levels as precisely as needed. tests/statistics checks the
+promises.
 """
 
 from __future__ import annotations
@@ -33,20 +34,22 @@ _LEAST_SERIES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One test of a series of pairs: after `done` of at most `planned`; `planned` None: the only test there is."""
+    """One test of a series of pairs, after `done` of at most `planned`; `planned` None: the only test there is."""
 
     done: int = 0
     planned: int | None = None
 
     @property
     def level(self) -> float:
-        """The level, two-sided, of the test and of the interval at this look."""
+        """Two-sided level of the test and the interval at this look."""
         if not self._is_one_of_several:
             return 1.0 - CONFIDENCE
         return _unit_level(self.planned or 0) * self._weight
 
     def p(self, p_now: float) -> float:
-        """`p_now`, of the data so far, as the chance that equal sides look as different at any look of a series."""
+        """`p_now`, the p value of the data so far, corrected for all looks: the probability that equal sides look this
+        different at any look of a series.
+        """
         if not self._is_one_of_several:
             return p_now
         extremes = _extremes(self.planned or 0)
@@ -55,16 +58,16 @@ class Look:
 
     @property
     def may_stop(self) -> bool:
-        """Whether the series may end here for what it says; a series that is over has ended anyhow."""
+        """Whether the series may end here because of its result; a complete series has ended in any case."""
         return self.planned is not None and min(LEAST_PAIRS, self.planned) <= self.done
 
     def unpaired(self, p_now: float) -> float:
-        """The same of a test that is not of pairs: corrected for the number of looks (Bonferroni)."""
+        """p corrected for the number of looks (Bonferroni), for a test without pairs."""
         return min(1.0, p_now * len(looks(self.planned))) if self.planned is not None else p_now
 
     @property
     def unpaired_level(self) -> float:
-        """The level of a test that is not of pairs."""
+        """The level of a test without pairs."""
         return (1.0 - CONFIDENCE) / (len(looks(self.planned)) if self.planned is not None else 1)
 
     @property
@@ -80,7 +83,7 @@ ONLY_LOOK = Look()
 
 
 def looks(planned: int) -> range:
-    """After how many pairs a series of at most `planned` is tested."""
+    """The numbers of pairs after which a series of at most `planned` is tested."""
     return range(min(_FIRST_LOOK, planned), planned + 1)
 
 
@@ -96,7 +99,7 @@ def _unit_level(planned: int) -> float:
 
 @cache
 def _extremes(planned: int) -> np.ndarray:
-    """Of simulated series of equal sides, sorted: the least p / weight of all looks."""
+    """For simulated series of equal sides, sorted: the smallest p / weight over all looks."""
     rng = np.random.default_rng([20261126, planned])
     series = max(_LEAST_SERIES, min(_SERIES, _PAIRS_DRAWN // planned))
     total, squares, least = np.zeros(series), np.zeros(series), np.full(series, np.inf)

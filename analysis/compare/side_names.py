@@ -1,4 +1,4 @@
-"""Names of the two sides of a comparison that say what differs between them."""
+"""Names for the two sides of a comparison that say how they differ."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ _LOAD = ("users", "rate", "duration_s", "workers")
 
 
 def engine_name(summary: Summary) -> str:
-    """The engine's name for people."""
+    """The engine's display name."""
     return engine_title(summary.run.engine.title, summary.run.engine.name)
 
 
 def engine_version(summary: Summary) -> str:
-    """The same with its version."""
+    """The display name with the version."""
     name = engine_name(summary)
     return name if name == NOT_KNOWN else f"{name} {summary.run.engine.version or 'of unknown version'}"
 
 
 def side_names(a: Summary, b: Summary) -> tuple[str, str]:
-    """Names of two sides, by a run of each: the first thing that differs of engine, version, model, the user's own
-    label, GPUs, what was set, the effective configuration, scenario, load and host. Where nothing does, the engine's
-    name with (1) and (2)."""
+    """Names of two sides, from one run of each, by the first property that differs: engine, version, model, the user's
+    label, GPUs, SET, the effective configuration, scenario, load, host.
+
+    If none differs: the engine's name with (1) and (2).
+    """
     plain = (
         engine_name,
         engine_version,
@@ -59,7 +61,7 @@ def _load(summary: Summary) -> dict[str, object]:
 
 
 def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> tuple[str, str] | None:
-    """`prefix_cache=true` and `prefix_cache=false`: the keys whose values differ; None where none does."""
+    """`prefix_cache=true` and `prefix_cache=false`: the keys whose values differ; None if none do."""
     keys = [key for key in dict.fromkeys((*one, *other)) if one.get(key) != other.get(key)]
     if not keys:
         return None

@@ -1,4 +1,4 @@
-"""aiperf's summary, profile_export_aiperf.json: one entry a metric, with its unit and statistics."""
+"""aiperf's summary, profile_export_aiperf.json: one entry per metric, with its unit and statistics."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _RATES = {
 
 
 def aiperf_export(of: ExportableRun) -> dict[str, object]:
-    """The document. What was not measured is left out; `tokenswarm` says what is defined otherwise than there."""
+    """The document. Figures that were not measured are left out; `tokenswarm` lists the definitions that differ from
+    aiperf's.
+    """
     summary = of.summary
     counts, run = summary.counts.measured, summary.run
     tpot = of.values("tpot")

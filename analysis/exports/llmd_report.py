@@ -1,4 +1,4 @@
-"""The benchmark report of llm-d, format 0.2.1 (its JSON Schema stands in tests/analysis/data)."""
+"""The benchmark report of llm-d, format 0.2.1 (its JSON Schema is in tests/analysis/data)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _PERCENTILES = {
 
 
 def llmd_report(of: ExportableRun) -> dict[str, object]:
-    """The document. Latencies in seconds. Goodput has no place in it and stands with the load's native description,
-    beside what our definitions are."""
+    """The document. Latencies are in seconds. The format has no field for goodput, which goes, with our definitions,
+    into the load's native description.
+    """
     summary = of.summary
     run = summary.run
     native = {

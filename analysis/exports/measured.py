@@ -1,4 +1,4 @@
-"""What all exports are made of: each request's figures and their statistics, by tokenswarm's definitions."""
+"""Shared by all exports: each request's figures and their statistics, by tokenswarm's definitions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DEFINITIONS = {
 
 @dataclass(frozen=True)
 class ExportableRun:
-    """A run ready for export. `ok` are the successful requests of the measure phase, in the order sent."""
+    """A run ready for export. `ok`: the successful requests of the measure phase, in the order sent."""
 
     run: Run
     summary: Summary
@@ -40,18 +40,20 @@ class ExportableRun:
         return None if self.window is None or self.window.seconds <= 0 else self.window.seconds
 
     def values(self, name: str) -> np.ndarray:
-        """A latency of each success in ms, by the metric's name (`tpot`); NaN = not measured, or withheld."""
+        """One latency of each success in ms, by the metric's name (`tpot`); NaN = not measured, or withheld."""
         metric = METRICS[name]
         assert isinstance(metric, Latency), "only latencies have a value for each request"
         return np.full(len(self.ok), np.nan) if self.is_withheld(name) else latency_of(metric, self.ok)
 
     def is_withheld(self, name: str) -> bool:
-        """Whether the run's own report does not give this latency, although requests have it: its timing is spoilt."""
+        """Whether the run's own report withholds this latency, although requests have it, because its timing is
+        uncertain.
+        """
         figures = self.summary.latency.get(f"{name}_ms")
         return figures is not None and all(figure.value is None for figure in figures.values())
 
     def column(self, name: str) -> np.ndarray:
-        """A column of requests.csv of each success; NaN = not measured."""
+        """One column of requests.csv for each success; NaN = not measured."""
         return self.ok[name].to_numpy(dtype=float)
 
     def rate(self, name: str) -> float | None:
@@ -79,5 +81,5 @@ def measured(run: Run, summary: Summary) -> ExportableRun:
 
 
 def known(values: np.ndarray) -> np.ndarray:
-    """Those that were measured."""
+    """The measured values."""
     return values[~np.isnan(values)]

@@ -17,7 +17,9 @@ _LATENCIES = {"ttft": "ttft", "tpot": "tpot", "e2el": "e2e"}
 
 
 def vllm_bench(of: ExportableRun) -> dict[str, object]:
-    """The document. What was not measured is left out; `tokenswarm` says what is defined otherwise than there."""
+    """The document. Figures that were not measured are left out; `tokenswarm` lists the definitions that differ from
+    vLLM's.
+    """
     summary, load = of.summary, of.summary.run.load
     counts = summary.counts.measured
     prompts, outputs = of.column("prompt_tokens"), of.column("completion_tokens")
@@ -62,8 +64,11 @@ def _statistics(name: str, values: np.ndarray) -> dict[str, float]:
 
 
 def _single_requests(of: ExportableRun) -> dict[str, object]:
-    """A list a column, in seconds, as `--save-detailed` has them: of the requests that ended, a failed one with zeros
-    and its error. None where answers were not streamed or not counted."""
+    """One list per column, in seconds, as `--save-detailed` writes them, for the requests that ended; a failed one has
+    zeros and its error.
+
+    None if answers were not streamed or not counted.
+    """
     rows = of.run.measured
     ended = rows[(rows["status"] != "cancelled").to_numpy()]
     ok = (ended["status"] == "ok").to_numpy()

@@ -1,4 +1,4 @@
-"""Requests by the LoRA adapter that they named: latencies by popularity, and an adapter's first use apart."""
+"""Requests by the LoRA adapter they named: latencies by popularity, and an adapter's first use separately."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ALONE = 8
 
 
 def adapters_of(manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame) -> Adapters | None:
-    """None for a run without adapters. `requests`: of all phases, for most adapters are first used in the warm-up;
-    `rows`: of the measure phase.
+    """None for a run without adapters.
 
-    The most popular ranks stand alone (ALONE of them); further ones are put together by powers of two (9 to 16, 17 to
-    32, ...), so that a hundred adapters make twelve rows and the seldom ones have enough requests between them.
+    `requests`: of all phases, because most adapters are first used in the warm-up. `rows`: of the measure phase. The
+    most popular ranks (ALONE of them) have a group each; further ones are grouped by powers of two (9 to 16, 17 to 32,
+    ...), so that a hundred adapters make twelve rows and rare ones have enough requests together.
     """
     count = manifest.scenario.table("lora").get("adapters")
     if not isinstance(count, int) or count < 1:

@@ -1,4 +1,4 @@
-"""Constraints on answers: what became of the requests under each, and what its first use costs."""
+"""Constraints on answers: what happened to the requests under each, and what its first use costs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _MS = 1000.0
 
 
 def constraint_uses(requests: pd.DataFrame, measured: pd.DataFrame, scenario: ScenarioRecord) -> list[ConstraintUse]:
-    """Each constraint of a run of that workload, by its name in the column `document`; none of any other run.
+    """Each constraint of a `structured` run, by its name in the column `document`; empty for any other run.
 
-    `requests`: of all phases, for a constraint's first use is mostly in the warm-up.
+    `requests`: of all phases, because a constraint's first use is usually in the warm-up.
     """
     if scenario.workload != WORKLOAD:
         return []
@@ -58,10 +58,10 @@ def _use(name: str, requests: pd.DataFrame, measured: pd.DataFrame, unique: bool
 
 
 def first_use(requests: pd.DataFrame, measured: pd.DataFrame, unique: bool) -> tuple[Estimate, Estimate]:
-    """(TTFT of the first use of a constraint, TTFT of later ones), medians in ms.
+    """(TTFT of the first use of a constraint, TTFT of later uses), medians in ms.
 
-    The first use is that of all requests that were sent before the first one had its first token: they wait for the
-    same compilation. Where each constraint is used once (`unique`), every request is a first use.
+    All requests sent before the first one got its first token are first uses, because they wait for the same
+    compilation. If each constraint is used once (`unique`), every request is a first use.
     """
     if unique:
         values = measured["ttft_ms"].to_numpy(dtype=float)

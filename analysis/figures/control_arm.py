@@ -1,4 +1,4 @@
-"""What a constraint costs: TPOT of the requests under one beside those of the control arm, of the same run."""
+"""What a constraint costs: TPOT of constrained requests against the control arm of the same run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FEWEST = 20
 
 
 def control_arm(rows: pd.DataFrame, workload: str | None) -> ControlArm | None:
-    """The two arms of a run of that workload; None where it has none."""
+    """The two arms of a `structured` run; None for any other run."""
     if workload != WORKLOAD:
         return None
     free = rows["document"].astype("object").fillna("").astype("str").str.startswith(CONTROL).to_numpy()

@@ -1,4 +1,4 @@
-"""What tokens cost: the price of the GPUs over what they gave. Pure arithmetic (docs/metrics.md)."""
+"""What tokens cost: the price of the GPUs over the tokens they produced. Pure arithmetic (docs/metrics.md)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _SECONDS_PER_HOUR = 3600.0
 def cost_figures(price: Number | None, gpus: Number | None, rates: Mapping[str, Figure]) -> Cost | None:
     """$ per million output tokens, prompt tokens, tokens of either kind, and answered requests.
 
-    Each puts the whole price on what it names: what of it a prompt costs and what an answer, nobody can tell.
-
-    `price` is $ per GPU and hour, `gpus` their number; None where no price was given. `rates` are a summary's, per
-    second. The interval is that of the rate: the GPUs cost the same whatever they give.
+    Each figure divides the whole price by one quantity, because the price cannot be split between prompts and answers.
+    `price` is $ per GPU and hour, `gpus` their number; None if no price was given. `rates` are a summary's, per second.
+    The interval is that of the rate, because the price does not vary.
     """
     if price is None or gpus is None or not _positive(price) or not _positive(gpus):
         return None

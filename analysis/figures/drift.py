@@ -1,12 +1,11 @@
-"""Whether a long run stayed as it began: a slope, a step, or nothing of either, for each of a few series.
+"""Whether a long run stayed as it began: for each of a few series, a slope, a step, or neither.
 
 A series is cut into blocks of time. Its trend is the Theil-Sen slope over the blocks (Sen, JASA 63, 1968: the median of
-all pairwise slopes), its step the split of the blocks into two with the largest difference of means, weighted as in a
-CUSUM test. Whether either is chance is told by what the same statistic does on series without trend or step, whose
-blocks depend on their neighbours as this one's do (bootstrap of an AR(1) process; resampling runs of neighbouring
-blocks was tried, and gave false alarms in a quarter of the steady runs). Several series are looked at, so each is
-tested at its share of the 5% (Bonferroni). A change that nobody would act on (`least_change`) is steady however certain
-it is.
+all pairwise slopes). Its step is the split of the blocks into two parts with the largest difference of means, weighted
+as in a CUSUM test. Both are tested against the distribution of the same statistic in series without trend or step whose
+blocks depend on their neighbours as this one's do (bootstrap of an AR(1) process; a moving-block bootstrap was tried,
+and gave false alarms in a quarter of the steady runs). With several series, each is tested at its share of the 5%
+(Bonferroni). A change too small to act on (`least_change`) counts as steady, however significant.
 """
 
 from __future__ import annotations
@@ -37,10 +36,10 @@ STEADY, DRIFTING, STEPPED, TOO_SHORT = "steady", "drifting", "stepped", "too sho
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What became of one series. Values are in the series' own unit.
+    """What happened to one series. Values are in the series' own unit.
 
-    `per_hour` is the slope with its 95% interval; `level` the median of the series; of a step `at_s` says when (seconds
-    from the start of the series), `before` and `after` from what to what.
+    `per_hour`: the slope with its 95% interval. `level`: the median of the series. For a step, `at_s` (seconds from the
+    start of the series), and the levels `before` and `after`.
     """
 
     state: str
@@ -56,10 +55,10 @@ class Drift:
 def blocks(
     at_s: np.ndarray, values: np.ndarray, statistic: float | Literal["mean"] = MEDIAN
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(middles in s, values) of up to MOST_BLOCKS blocks of equal length; NaN are left out, and so are empty blocks.
+    """(midpoints in s, values) of up to MOST_BLOCKS blocks of equal length, without NaN and empty blocks.
 
-    `statistic`: a percentile (0 to 100) of what falls into a block, or its mean. A block is so long that on average two
-    observations are beyond the percentile, and holds five at least.
+    `statistic`: a percentile (0 to 100) of a block's values, or their mean. A block is long enough that on average two
+    values are beyond the percentile, and holds at least five.
     """
     known = ~np.isnan(values) & ~np.isnan(at_s)
     at_s, values = at_s[known], values[known]
@@ -87,8 +86,8 @@ def _statistic(part: np.ndarray, statistic: float | Literal["mean"]) -> float:
 def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change: float = 0.05, seed: int = 0) -> Drift:
     """The verdict on one series of blocks (`at_s` in seconds, ascending).
 
-    `series`: how many series are judged beside each other. `least_change`: change over the whole run, as a share of the
-    series' median, below which it counts as steady.
+    `series`: how many series are judged together. `least_change`: change over the whole run, as a share of the series'
+    median, below which it counts as steady.
     """
     if len(values) < FEWEST_BLOCKS or at_s[-1] <= at_s[0]:
         return Drift(TOO_SHORT, level=float(np.median(values)) if len(values) else None)
@@ -122,8 +121,9 @@ def judge(at_s: np.ndarray, values: np.ndarray, *, series: int = 1, least_change
 
 
 def growth_chance(at_s: np.ndarray, values: np.ndarray, seed: int = 0) -> float:
-    """How often (p, one-sided) a series that does not grow, and depends on its neighbours as this one does, has a
-    Theil-Sen slope as large."""
+    """One-sided p: how often a series without growth, whose blocks depend on their neighbours as this one's do, has a
+    Theil-Sen slope this large.
+    """
     slope = float(theil_sen(at_s, values[None, :])[0])
     straight = values - slope * at_s
     noise = _resampled(np.random.default_rng(seed), straight - straight.mean(), RESAMPLES)
@@ -154,11 +154,11 @@ def _less_variable(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _resampled(rng: np.random.Generator, residuals: np.ndarray, rows: int) -> np.ndarray:
-    """(rows, n) series that depend on their neighbours as the residuals do.
+    """(rows, n) series with the same dependence between neighbours as the residuals.
 
-    An AR(1) process whose innovations are drawn from the residuals' own (Efron and Tibshirani, An Introduction to the
+    An AR(1) process with innovations drawn from those of the residuals (Efron and Tibshirani, An Introduction to the
     Bootstrap, section 8.5). Its coefficient is corrected for the bias of short series (Kendall, Biometrika 41, 1954)
-    and for the low frequencies that taking out a trend and a level took along.
+    and for the low frequencies lost by removing a trend and a level.
     """
     n = len(residuals)
     spread = float(residuals @ residuals)

@@ -1,4 +1,4 @@
-"""The series of a run that drift is looked for in, and the verdict on each: summary.json's `drift`."""
+"""The series of a run that are checked for drift, and the verdict on each: summary.json's `drift`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _USUAL_LEAST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """Blocks of one series: their middles in seconds from the start of measuring, and their values."""
+    """Blocks of one series: their midpoints in seconds from the start of measuring, and their values."""
 
     key: str
     title: str
@@ -39,7 +39,7 @@ class _Series:
 
 
 def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
-    """What became of each series, by its key."""
+    """The verdict on each series, by its key."""
     if window is None or window.seconds <= 0:
         return {}
     series = [
@@ -61,7 +61,7 @@ def drift_figures(run: Run, window: Window | None) -> dict[str, DriftSeries]:
 
 
 def _latencies(run: Run, window: Window) -> Iterator[_Series]:
-    """The latencies that the registry of metrics looks for drift in: a percentile of each block."""
+    """The latencies that the registry of metrics checks for drift: a percentile of each block."""
     ok = is_ok(run.measured)
     at = run.measured["sent_at"].to_numpy()[ok] - window.start
     for latency in METRICS.latencies_at(Place.DRIFT):
@@ -76,7 +76,7 @@ def _latencies(run: Run, window: Window) -> Iterator[_Series]:
 
 
 def _rates(run: Run, window: Window) -> Iterator[_Series]:
-    """Its rates and shares, in each of _SLICES slices of the window."""
+    """The rates and shares that the registry checks, in each of _SLICES slices of the window."""
     edges = np.linspace(window.start, window.end, _SLICES + 1)
     middles = (edges[:-1] + edges[1:]) / 2 - window.start
     sums: dict[str, np.ndarray] | None = None
@@ -101,7 +101,7 @@ def _output_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarra
 
 
 def _error_rate(run: Run, window: Window, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """By blocks of requests, since there may be few in a slice; none where nothing failed."""
+    """By blocks of requests, since a slice may have few; nothing if no request failed."""
     ended = run.measured[is_ok(run.measured) | is_failed(run.measured)]
     failed = is_failed(ended)
     if not failed.any():
@@ -149,8 +149,9 @@ def _as_entry(series: _Series, drift: Drift, seconds: float) -> DriftSeries:
 
 
 def drift_gates(drift: Mapping[str, DriftSeries]) -> list[Gate]:
-    """A gate for each series, of a run that is to fail on drift: met, missed (it became worse), or undetermined (the
-    run is too short)."""
+    """A gate for each series, if drift is to fail the run: met, missed (it got worse), or undetermined (the run is too
+    short).
+    """
     return [
         Gate(key, series.title, _gate_state(key, series), f"{series.title}: {sentence(series)}")
         for key, series in drift.items()
@@ -175,8 +176,7 @@ SECONDS_AN_HOUR = 3600.0
 def sentence(series: DriftSeries) -> str:
     """`drifting: +120 MiB an hour (+80 – +160), +4.1% an hour`; `stepped after 12 min, from 40.1 to 55.0 ms`.
 
-    Of less than an hour the change is that of the time watched (`+2.1 ms within 5 min`): what an hour would bring,
-    nobody has seen.
+    For runs shorter than an hour the change is over the observed time (`+2.1 ms within 5 min`), not extrapolated.
     """
     unit, step, per_hour = text.unit_of(series.unit), series.step, series.per_hour
     if series.state == STEPPED and step is not None:

@@ -1,11 +1,11 @@
 """Joules of the measured phase, per output token and per request, from NVML's readings in host_metrics.csv.
 
-A GPU's energy counter says what it took between two readings; where it has none, its power is integrated (trapezoids).
-Figures are sums over sums, with the jackknife's interval over blocks of time.
+A GPU's energy counter gives the energy between two readings; without a counter its power is integrated (trapezoids).
+Figures are ratios of sums, with a jackknife interval over blocks of time.
 
-They are absent, with the reason, where they would be about something else: no reading of a GPU, readings that do not
-cover the phase or have gaps, a counter that went back, a GPU that others compute on, or more GPUs than the engine uses
-with nothing that tells which.
+Figures are absent, with the reason, if they would not be the engine's: no GPU reading, readings that do not cover the
+phase or have gaps, a counter that decreased, a GPU that other processes use, or more GPUs than the engine uses and no
+way to tell which are its own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ _COLUMNS = ("gpu_energy_j", "gpu_power_w", "gpu_own_processes", "gpu_other_proce
 
 
 def energy_of(host: pd.DataFrame, rows: pd.DataFrame, window: Window | None, used: int) -> Energy:
-    """What the engine's GPUs took in the window. `rows`: requests of every phase; `used`: how many GPUs the engine
-    says it uses."""
+    """The energy of the engine's GPUs in the window. `rows`: requests of every phase; `used`: how many GPUs the engine
+    reports to use.
+    """
     if window is None or window.seconds <= 0:
         return without("the measure window is not known")
     readings = _readings(host)
@@ -88,13 +89,13 @@ def _figures(joules: np.ndarray, rows: pd.DataFrame, edges: np.ndarray, gpus: li
 
 
 def without(why: str) -> Energy:
-    """No figure, and why."""
+    """A result without figures, and why."""
     none = Figure(unit="J", why=why)
     return Energy(none, none, none, why)
 
 
 def _readings(host: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Rows of each GPU that told energy or power, in the order of time; columns that an older run lacks are empty."""
+    """Rows of each GPU that reported energy or power, in time order; columns that an older run lacks are empty."""
     if host.empty:
         return {}
     source = host["source"].astype("str")
@@ -109,7 +110,7 @@ def _readings(host: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _of_the_engine(
     readings: Mapping[str, pd.DataFrame], window: Window, used: int
 ) -> tuple[dict[str, pd.DataFrame], str]:
-    """The GPUs that the engine computes on; or why that is not known, or why their energy is not its alone."""
+    """The GPUs that the engine computes on; or why they are unknown, or why their energy is not the engine's alone."""
     inside = {
         name: table[table["at"].between(window.start - MOST_GAP_S, window.end + MOST_GAP_S)]
         for name, table in readings.items()
@@ -132,7 +133,7 @@ def _of_the_engine(
 
 
 def _blocks(table: pd.DataFrame, edges: np.ndarray) -> tuple[np.ndarray | None, str, str]:
-    """Joules between successive edges, by what they were measured, and why they are not known."""
+    """Joules between successive edges, what they were measured by, and why they are not known."""
     counted = table[table["gpu_energy_j"].notna()]
     by = COUNTER if len(counted) > 1 else POWER
     known = counted if by == COUNTER else table[table["gpu_power_w"].notna()]
@@ -153,7 +154,9 @@ def _blocks(table: pd.DataFrame, edges: np.ndarray) -> tuple[np.ndarray | None, 
 
 
 def _at_edges(at: np.ndarray, total: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The cumulative energy at the edges; beyond the first and the last reading at the pace of the nearest two."""
+    """Cumulative energy at the edges; before the first and after the last reading, extrapolated from the nearest
+    two.
+    """
     inside = np.interp(edges, at, total)
     first, last = ((total[1] - total[0]) / (at[1] - at[0]), (total[-1] - total[-2]) / (at[-1] - at[-2]))
     inside = np.where(edges < at[0], total[0] + first * (edges - at[0]), inside)

@@ -1,4 +1,4 @@
-"""How answers ended, by the engine's word, and how many of each kind passed the scenario's check."""
+"""How answers ended, by the engine's finish_reason, and how many of each kind passed the scenario's check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TELLING_SHARE = 0.5
 
 
 def finish_reasons(rows: pd.DataFrame) -> list[FinishReason]:
-    """The successful ones of `rows` by finish_reason, most frequent first."""
+    """The successful `rows` by finish_reason, most frequent first."""
     ok = rows.loc[is_ok(rows), ["finish_reason", "valid_output"]]
     reasons = ok["finish_reason"].astype("object").where(ok["finish_reason"].notna(), _NONE).astype("str")
     out = []
@@ -34,7 +34,7 @@ def finish_reasons(rows: pd.DataFrame) -> list[FinishReason]:
 
 
 def cut_notes(reasons: list[FinishReason]) -> list[str]:
-    """A sentence where most of the invalid answers were cut: they tell nothing of model or engine."""
+    """A sentence if most of the invalid answers were cut off: they say nothing about model or engine."""
     invalid = sum(each.checked - each.valid for each in reasons)
     cut = sum(each.checked - each.valid for each in reasons if each.reason == CUT_BY_LENGTH)
     if not invalid or cut < TELLING_SHARE * invalid:

@@ -10,8 +10,8 @@ from tokenswarm.analysis.figures.window import ended_at
 class Flow:
     """Amounts that arrive over time, each spread evenly between its own start and end (seconds).
 
-    An amount whose start is its end arrives at once. `until(t)` is everything that has arrived by then, so that the
-    amount in any interval is a difference. O(n log n) to make, O(log n) an answer.
+    An amount with equal start and end arrives at once. `until(t)` is everything that has arrived before t, so the
+    amount in an interval is a difference. O(n log n) to build, O(log n) per query.
     """
 
     def __init__(self, start: np.ndarray, end: np.ndarray, amount: np.ndarray) -> None:
@@ -27,14 +27,14 @@ class Flow:
         self._jumped = np.concatenate([[0.0], np.cumsum(amount[~spread][order])])
 
     def until(self, times: np.ndarray) -> np.ndarray:
-        """The amount that has arrived by each of `times` (an amount that arrives exactly then is not in it)."""
+        """The amount that has arrived before each of `times` (amounts that arrive exactly then are excluded)."""
         at = np.asarray(times, dtype=float) - self._zero
         jumps = self._jumped[np.searchsorted(self._jump_at, at, side="left")]
         return self._rises.until(at) - self._levels.until(at) + jumps
 
     def between(self, edges: np.ndarray) -> np.ndarray:
         """The amounts between successive edges."""
-        # Rounding can leave a hair below zero, which would put a minus on an axis.
+        # Rounding can give tiny negative values, which would put a minus on an axis.
         return np.maximum(np.diff(self.until(edges)), 0.0)
 
 
@@ -53,10 +53,10 @@ class _Ramp:
 
 
 def output_flow(rows: pd.DataFrame) -> Flow:
-    """Output tokens over time, of requests of every phase and outcome.
+    """Output tokens over time, for requests of every phase and outcome.
 
-    A streamed answer's tokens are spread evenly from its first to its last token; those of an answer of one token or
-    of one that was not streamed arrive at its end.
+    A streamed answer's tokens are spread evenly from its first to its last token. Those of an answer of one token, or
+    of one that was not streamed, arrive at its end.
     """
     sent = rows["sent_at"].to_numpy()
     amount = rows["completion_tokens"].to_numpy()
@@ -68,14 +68,14 @@ def output_flow(rows: pd.DataFrame) -> Flow:
 
 
 def prompt_flow(rows: pd.DataFrame) -> Flow:
-    """Prompt tokens over time: a prompt counts when its first token (or its whole answer, if not streamed) came."""
+    """Prompt tokens over time: a prompt counts when its first token came (if not streamed, its whole answer)."""
     first, e2e = rows["ttft_ms"].to_numpy(), rows["e2e_ms"].to_numpy()
     at_ms = np.where(np.isnan(first), e2e, first)
     return _flow(rows["sent_at"].to_numpy(), at_ms, at_ms, rows["prompt_tokens"].to_numpy())
 
 
 def completed_flow(rows: pd.DataFrame) -> Flow:
-    """Requests that ended well, each at its end."""
+    """Successful requests, each at its end."""
     end = ended_at(rows)[(rows["status"] == "ok").to_numpy()]
     return Flow(end, end, np.ones(len(end)))
 
@@ -87,7 +87,7 @@ def _flow(sent: np.ndarray, start_ms: np.ndarray, end_ms: np.ndarray, amount: np
 
 
 def in_flight(rows: pd.DataFrame, edges: np.ndarray) -> np.ndarray:
-    """How many requests were under way, on average, between successive `edges` (unix seconds)."""
+    """Mean number of requests in flight between successive `edges` (unix seconds)."""
     if rows.empty:
         return np.zeros(len(edges) - 1)
     zero = float(rows["sent_at"].min())

@@ -1,4 +1,4 @@
-"""How fast the GPUs ran in the measured phase, from host_metrics.csv, and whether two runs had equal ones."""
+"""How fast the GPUs ran in the measured phase, from host_metrics.csv, and whether two runs had equal clocks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FORCED = ("heat", "hardware")
 
 
 def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
-    """One for each GPU that was sampled in the window, in the order of their numbers."""
+    """One for each GPU sampled in the window, in numerical order."""
     if window is None or host.empty:
         return []
     inside = host[((host["at"] >= window.start) & (host["at"] <= window.end)).to_numpy()]
@@ -30,7 +30,7 @@ def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
     states = []
     for name in sorted(set(source[mine]), key=lambda each: (len(each), each)):
         rows = inside[(source == name).to_numpy()]
-        idle = (rows["gpu_util"] < WORKING).to_numpy()  # one that tells no utilisation counts as working
+        idle = (rows["gpu_util"] < WORKING).to_numpy()  # without a utilisation reading it counts as working
         clocks = rows["gpu_clock_mhz"].to_numpy(dtype=float)[~idle]
         known = clocks[~np.isnan(clocks)]
         causes = [set(str(cell).split("+")) for cell in rows["gpu_throttle"].dropna()]
@@ -43,7 +43,7 @@ def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
 
 
 def clocks_apart(one: Sequence[GpuState], other: Sequence[GpuState]) -> str | None:
-    """Why two runs on equal GPUs cannot be compared, in words; None if they can, or if that is not known."""
+    """Why two runs on equal GPUs cannot be compared, in words; None if they can be, or if that is unknown."""
     for first, second in zip(one, other, strict=False):
         a, b = first.clock_mhz, second.clock_mhz
         if a and b and abs(a - b) > CLOCKS_APART * max(a, b):

@@ -1,9 +1,9 @@
-"""What long prefills do to the requests of others: bystanders' TTFT and gaps before, during and after one.
+"""What long prefills do to other requests: bystanders' TTFT and gaps before, during and after one.
 
-A disturbance begins when a request of a disturbing class is sent, and is taken to last as long as nine in ten of them
-wait for their first token: the same length for all, as is the stretch in which a bystander is looked at. So whether a
-bystander met one follows from when requests were sent and not from how long they took. By their real durations, slow
-ones would meet disturbances more often because they are slow, and harmless neighbours would seem to disturb.
+A disturbance begins when a request of a disturbing class is sent, and is assumed to last as long as 90% of them wait
+for their first token. This length is the same for all, as is the stretch in which a bystander is observed. So whether a
+bystander met a disturbance follows from when requests were sent, not from how long they took. With actual durations,
+slow requests would meet disturbances more often because they are slow, and harmless neighbours would seem to disturb.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STRETCHES = ("before", "during", "after")
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """User classes of a mix: those that disturb, and the others."""
+    """User classes of a mix: the disturbers, and the bystanders."""
 
     disturbers: list[str]
     bystanders: list[str]
@@ -44,10 +44,12 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Probes:
-    """One latency of the bystanders' successful requests, in order of time.
+    """One latency of the bystanders' successful requests, in time order.
 
-    `since_s`: seconds since the latest disturbance began, at the request's first byte or its first token (NaN: none
-    yet). `stretch`: BEFORE, DURING or AFTER. `cycle`: number of that disturbance.
+    - since_s: seconds since the latest disturbance began, at the request's first byte or its first token (NaN: none
+      yet)
+    - stretch: BEFORE, DURING or AFTER
+    - cycle: number of that disturbance
     """
 
     values: np.ndarray
@@ -57,7 +59,7 @@ class Probes:
 
 
 def classes_of(manifest: Manifest) -> Classes | None:
-    """Who disturbs whom by the mix of the run (`mix.disturbs`); None if the mix names none."""
+    """Disturbers and bystanders by the run's mix (`mix.disturbs`); None if the mix names no disturber."""
     mix = manifest.scenario.table("mix")
     disturbers = [str(name) for name in mix.get("disturbs") or []]
     names = [str(part.get("user_class")) for part in mix.get("parts") or [] if isinstance(part, Mapping)]
@@ -67,9 +69,9 @@ def classes_of(manifest: Manifest) -> Classes | None:
 def interference_of(
     manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame, window: Window | None
 ) -> Interference | None:
-    """How much the bystanders' latencies rise; None for a run in which no class is said to disturb.
+    """How much the bystanders' latencies rise; None for a run without a disturbing class.
 
-    `requests`: of all phases, for what disturbs may have begun in the warm-up; `rows`: of the measure phase.
+    `requests`: of all phases, because a disturbance may begin in the warm-up. `rows`: of the measure phase.
     """
     classes = classes_of(manifest)
     if classes is None:
@@ -100,7 +102,7 @@ def _of(rows: pd.DataFrame, names: list[str]) -> np.ndarray:
 
 
 def disturbances(classes: Classes, requests: pd.DataFrame, rows: pd.DataFrame) -> tuple[np.ndarray, float]:
-    """(when each began, unix s, ascending; how long they are taken to last, s). NaN where none had a first token."""
+    """(start of each, unix s, ascending; assumed length, s). The length is NaN if none got a first token."""
     ttft_ms = rows["ttft_ms"].to_numpy(float)[_of(rows, classes.disturbers) & is_ok(rows)]
     ttft_ms = ttft_ms[~np.isnan(ttft_ms)]
     length_s = float(np.quantile(ttft_ms, 0.9)) / 1e3 if len(ttft_ms) else math.nan
@@ -108,10 +110,10 @@ def disturbances(classes: Classes, requests: pd.DataFrame, rows: pd.DataFrame) -
 
 
 def probes(classes: Classes, rows: pd.DataFrame, key: str, starts: np.ndarray, length_s: float) -> Probes:
-    """One latency of the bystanders, each request in its stretch.
+    """One latency of the bystanders, each request assigned to its stretch.
 
-    A TTFT is looked at from when its request was sent, for the median TTFT; the longest gap of an answer from its first
-    token on, for nine in ten answers' length.
+    A TTFT is observed from the sending of the request for the median TTFT; the longest gap of an answer from its first
+    token for the time in which 90% of the answers stream.
     """
     chosen = rows[_of(rows, classes.bystanders) & is_ok(rows)].sort_values("sent_at")
     sent, ttft_ms = chosen["sent_at"].to_numpy(float), chosen["ttft_ms"].to_numpy(float)
@@ -124,8 +126,11 @@ def probes(classes: Classes, rows: pd.DataFrame, key: str, starts: np.ndarray, l
 
 
 def placed(values: np.ndarray, begins: np.ndarray, lasts_s: float, starts: np.ndarray, length_s: float) -> Probes:
-    """Values whose stretch of `lasts_s` seconds begins at `begins`, among disturbances of `length_s` seconds that begin
-    at `starts` (ascending). After: as long again as a disturbance, behind it."""
+    """Values whose stretch of `lasts_s` seconds begins at `begins`, assigned to disturbances of `length_s` seconds that
+    begin at `starts` (ascending).
+
+    AFTER is the stretch of the same length that follows a disturbance.
+    """
     cycle = np.searchsorted(starts, begins + lasts_s, side="right") - 1
     since = begins - starts[np.maximum(cycle, 0)] if len(starts) else np.full(len(begins), np.nan)
     since = np.where(cycle < 0, np.nan, since)
@@ -134,7 +139,7 @@ def placed(values: np.ndarray, begins: np.ndarray, lasts_s: float, starts: np.nd
 
 
 def disturbed(title: str, seen: Probes, failed: list[int]) -> Disturbed:
-    """Percentiles in each stretch, and how many times that of before they are."""
+    """Percentiles in each stretch, and their ratios to those before."""
 
     def stretch(number: int) -> Stretch:
         values = seen.values[seen.stretch == number]
@@ -148,12 +153,12 @@ def disturbed(title: str, seen: Probes, failed: list[int]) -> Disturbed:
 
 
 def rise(seen: Probes, q: float, stretch: int) -> Estimate:
-    """How many times that of before percentile `q` is in a stretch, with an interval.
+    """The ratio of percentile `q` in a stretch to that before, with an interval.
 
-    Bystanders of one disturbance share it, so whole cycles (from one disturbance to the next) are drawn anew, with
-    replacement (cluster bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8).
-    The spread of the ratio's logarithm then makes a t interval with as many degrees of freedom as there are cycles with
-    a bystander in the stretch, less one: few cycles know their own spread badly.
+    Bystanders of one disturbance are correlated, so whole cycles (from one disturbance to the next) are resampled
+    (cluster bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). The spread of
+    the ratio's logarithm then gives a t interval whose degrees of freedom are the number of cycles with a bystander in
+    the stretch, minus one: with few cycles the spread itself is uncertain.
     """
     inside, before = seen.stretch == stretch, seen.stretch == BEFORE
     needed, n = math.ceil(round(BEYOND * 100 / min(q, 100 - q), 9)), int(min(inside.sum(), before.sum()))
@@ -176,7 +181,7 @@ def rise(seen: Probes, q: float, stretch: int) -> Estimate:
 
 def _spread(seen: Probes, q: float, inside: np.ndarray, before: np.ndarray) -> float:
     """Standard deviation of the logarithm of the ratio over resamples of the cycles."""
-    rng = np.random.default_rng(0)  # the same rows have the same interval
+    rng = np.random.default_rng(0)  # the same rows give the same interval
     _, number = np.unique(seen.cycle, return_inverse=True)
     cycles = int(number.max()) + 1
     groups = []
@@ -193,7 +198,7 @@ def _spread(seen: Probes, q: float, inside: np.ndarray, before: np.ndarray) -> f
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray, q: float) -> float | None:
-    """Percentile `q` of ascending values that each count so many times; None where none counts."""
+    """Percentile `q` of ascending values with weights; None if all weights are 0."""
     upto = np.cumsum(weights)
     if not upto[-1]:
         return None
@@ -209,7 +214,7 @@ def _failures(classes: Classes, rows: pd.DataFrame, starts: np.ndarray, length_s
 
 
 def _covered(starts: np.ndarray, length_s: float, window: Window) -> float:
-    """Share of the window in which a disturbance is on."""
+    """Share of the window that disturbances cover."""
     begins = np.clip(starts, window.start, window.end)
     ends = np.clip(starts + length_s, window.start, window.end)
     free_from = np.maximum.accumulate(np.concatenate([[window.start], ends]))[:-1]
@@ -219,7 +224,7 @@ def _covered(starts: np.ndarray, length_s: float, window: Window) -> float:
 
 
 def sentence(result: Interference, key: str) -> str:
-    """What became of the 95th percentile, in words."""
+    """The effect on the 95th percentile, in words."""
     seen = result.latencies[key]
     figure, who = seen.rise["p95"], f"{seen.title} p95 of {' and '.join(result.bystanders)}"
     when = f"while {' or '.join(result.disturbers)} prefilled ({text.quantity(result.share_of_time)} of the time)"

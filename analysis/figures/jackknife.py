@@ -1,7 +1,7 @@
 """The interval of any function of sums over a run.
 
 The jackknife over blocks of time (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 11): the sums
-without each block in turn. Blocks absorb the dependence between requests of one moment.
+without each block in turn. Blocks absorb the dependence between requests that are close in time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tokenswarm.contract.metric import Sums
 def jackknife(
     of_sums: Callable[[Sums], float | None], blocks: Mapping[str, np.ndarray], n: int, most: float = math.inf
 ) -> Estimate:
-    """A function of sums, from these by block; `most`: the greatest value that it can have."""
+    """The interval of a function of sums, from the sums by block; `most`: the largest possible value."""
     whole = {name: float(amount.sum()) for name, amount in blocks.items()}
     value = of_sums(whole)
     if value is None:

@@ -1,9 +1,9 @@
 """Whether engine and load kept up with each other: overload of an open loop, Little's law in a closed one.
 
-Little's law: what is in flight on average is the rate of completion times the time in the system (Little, Operations
-Research 9, 1961). The load generator samples what it has in flight; the rows say the rest, corrected at the borders of
-the window since each request counts for the part of it that lies inside. What is missing is time between the last token
-and the moment at which its user is free again.
+Little's law: the mean number in flight is the completion rate times the time in the system (Little, Operations Research
+9, 1961). The load generator samples what it has in flight. The rows give the rest, corrected at the borders of the
+window, since each request counts for the part of it that lies inside. Any difference is time between the last token and
+the moment at which its user is free again.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _NOTICED_GAP = 20.0
 
 
 def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float | None = None) -> KeepingUp:
-    """Of an open loop. `everything`: the rows of all phases; `rate_s`: the arrivals that were asked for, requests/s.
+    """The overload verdict of an open loop. `everything`: rows of all phases; `rate_s`: the rate asked for, requests/s.
 
-    What a guard on requests in flight held back until the run was over has no row. So where nothing is due any more
-    long before the end, arrivals at `rate_s` are added: they were offered, and not served.
+    Arrivals that the in-flight limit delayed beyond the end of the run have no row. So if the last scheduled arrival is
+    long before the end, arrivals at `rate_s` are added from there: they were offered and not served.
     """
     if window is None or window.seconds <= 0 or not len(everything):
         return KeepingUp()
@@ -66,7 +66,7 @@ def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float |
 
 
 def _never_sent(due: np.ndarray, seconds: float, rate_s: float | None) -> np.ndarray:
-    """When arrivals that have no row were due, at the end of the window."""
+    """When the arrivals without a row were due, up to the end of the window."""
     last = float(due[due < seconds].max(initial=0.0))
     if not rate_s or (seconds - last) * rate_s < _NOTICED_GAP:
         return np.empty(0)
@@ -74,7 +74,7 @@ def _never_sent(due: np.ndarray, seconds: float, rate_s: float | None) -> np.nda
 
 
 def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window | None) -> LittlesLaw | None:
-    """Of a closed loop. `workers`: the load generator's own samples; None where there are too few of them."""
+    """The check of a closed loop. `workers`: the load generator's own samples. None if there are too few."""
     if window is None or window.seconds <= 0 or not len(everything):
         return None
     edges = np.linspace(window.start, window.end, RATE_BLOCKS + 1)
@@ -107,7 +107,7 @@ def littles_law(everything: pd.DataFrame, workers: pd.DataFrame, window: Window 
 
 
 def _sampled(workers: pd.DataFrame, edges: np.ndarray) -> np.ndarray | None:
-    """Mean requests in flight in each block, summed over the workers; None where a block has too few samples."""
+    """Mean requests in flight in each block, summed over the workers; None if a block has too few samples."""
     known = workers[workers["in_flight"].notna()]
     total = np.zeros(len(edges) - 1)
     for _, samples in known.groupby("source", observed=True):

@@ -1,4 +1,4 @@
-"""The figures of each load level of a run, and what is left of the run's own where it was several loads."""
+"""The figures of each load level of a run, and what remains of the run's own figures if it had several levels."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def level_figures(
 
 
 def of_level(gate: SloGate, level: LevelFigures) -> SloGate:
-    """A gate as one of a level."""
+    """A gate as that of a level."""
     return replace(
         gate, key=f"level{level.number}.{gate.key}", title=f"{text.level_name(level)}: {gate.title}", level=level.number
     )
 
 
 def level_reasons(levels: list[LevelFigures]) -> list[Reason]:
-    """What makes a run worse than its sums tell: a level in which no request succeeded."""
+    """What makes a run worse than its totals show: a level in which no request succeeded."""
     return [
         Reason(
             "level_successes",
@@ -81,8 +81,7 @@ def level_reasons(levels: list[LevelFigures]) -> list[Reason]:
 
 
 def spoilt_at_level(error: TimingError, level: LevelFigures, because: str) -> Reason:
-    """A latency of a level that is off by too much, as a reason against the run; `because`: what made it so, and what
-    helps."""
+    """A reason against the run: a latency of a level whose error is too large. `because`: the cause, and what helps."""
     return Reason(
         "level_timing",
         "INVALID",
@@ -97,7 +96,7 @@ def spoilt_at_level(error: TimingError, level: LevelFigures, because: str) -> Re
 
 
 def overloaded_at_level(level: LevelFigures) -> Reason:
-    """An engine that did not keep up with the arrivals of a level, as a reason against the run."""
+    """A reason against the run: an engine that did not keep up with the arrivals of a level."""
     kept = level.keeping_up
     return Reason(
         "level_overloaded",
@@ -110,7 +109,7 @@ def overloaded_at_level(level: LevelFigures) -> Reason:
 
 
 def level_notes(levels: list[LoadLevel], figures: list[LevelFigures]) -> list[str]:
-    """What a reader must know of each level, with its name."""
+    """The notes of each level, with its name."""
     return [
         f"{text.level_name(each)}: {note}"
         for level, each in zip(levels, figures, strict=True)
@@ -121,15 +120,15 @@ def level_notes(levels: list[LoadLevel], figures: list[LevelFigures]) -> list[st
 
 
 def lost_time(keeping: KeepingUp) -> list[str]:
-    """What Little's law says of a closed loop in which time is lost between requests."""
+    """What Little's law says about a closed loop that loses time between requests."""
     law = keeping.littles_law
     return [law.sentence] if law is not None and law.sentence else []
 
 
 def withheld(summary: Summary, levels: list[LevelFigures]) -> Summary:
-    """The summary of a run of several loads: a figure that depends on the load is no number, and says why.
+    """The summary of a run with several levels: a figure that depends on the load has no value, and says why.
 
-    What does not is kept: counts, kinds of errors, tokens, checked answers, what a cache could have found.
+    Kept are counts, kinds of errors, tokens, checked answers, and what a cache could have found.
     """
     why = f"the run had {len(levels)} load levels, so one figure would be about none of them: see levels"
 
@@ -159,7 +158,7 @@ def withheld(summary: Summary, levels: list[LevelFigures]) -> Summary:
 
 
 def at_level(summary: Summary, level: LevelFigures) -> Summary:
-    """A summary of one level as if it had been a run: what compares runs can compare levels."""
+    """The summary of one level as if it had been a run, so that levels can be compared like runs."""
     return replace(
         summary,
         levels=[],
@@ -176,7 +175,7 @@ def at_level(summary: Summary, level: LevelFigures) -> Summary:
 
 
 def same_loads(first: Summary, second: Summary) -> bool:
-    """Whether two runs went through the same levels of load, one after the other."""
+    """Whether two runs went through the same load levels in the same order."""
     loads = [
         [(level.users, level.users_end, level.rate, level.rate_end) for level in each.levels]
         for each in (first, second)
@@ -185,6 +184,6 @@ def same_loads(first: Summary, second: Summary) -> bool:
 
 
 def rising(levels: list[LevelFigures]) -> bool:
-    """Whether each level asked for more than the one before."""
+    """Whether each level asked for more than the previous one."""
     loads = [level.load for level in levels]
     return None not in loads and bool(np.all(np.diff(np.array(loads, dtype=float)) > 0))

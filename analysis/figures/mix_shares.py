@@ -1,4 +1,4 @@
-"""What came of the shares that a mix of user classes was to have."""
+"""Requested and actual shares of the user classes in a mix."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def asked_shares(manifest: Manifest) -> tuple[str, dict[str, float]]:
 
 
 def mix_shares(manifest: Manifest, rows: pd.DataFrame) -> dict[str, MixShare]:
-    """By user class, the share asked for and those that came out of the requests sent in the measure phase: of all
-    requests, and of the sessions that began there (first turns)."""
+    """By user class, the requested share and the actual shares: of all requests sent in the measure phase, and of the
+    sessions that began there (first turns).
+    """
     of, wanted_shares = asked_shares(manifest)
     names = rows["user_class"].astype("object").to_numpy()
     first = rows["turn"].to_numpy() == 1
@@ -46,7 +47,7 @@ def mix_shares(manifest: Manifest, rows: pd.DataFrame) -> dict[str, MixShare]:
 
 
 def mix_note(shares: Mapping[str, MixShare]) -> list[str]:
-    """One sentence about them; none without a mix."""
+    """One sentence about them; empty without a mix."""
     if not shares:
         return []
     of = next(iter(shares.values())).of

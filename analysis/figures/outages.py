@@ -1,8 +1,8 @@
-"""Stretches in which the engine was away: a restart, a crash, a network that was cut. From the rows alone.
+"""Periods in which the engine was away: a restart, a crash, a network failure. From the rows alone.
 
-An outage begins with a request that found no engine (`schema.AWAY_KINDS`) and ends with the first token (of an answer
-that was not streamed: its end) of the first request to succeed after that. The time between the two is the recovery
-time. A single cut connection among answers is an error, not an outage: see `LEAST_S`.
+An outage begins with a request that found no engine (`schema.AWAY_KINDS`) and ends with the first token (if not
+streamed, the end) of the first request that succeeds after that. The time between the two is the recovery time. A
+single dropped connection among answers is an error, not an outage: see `LEAST_S`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _SURE = ("connect_refused", "connect_timeout", "connect_failed")
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """`start` and `end` in unix seconds; `end` is the last sign of life of the run where nothing succeeded again.
+    """`start` and `end` in unix seconds; `end` is the last sign of life of the run if nothing succeeded again.
 
-    `failed`: requests that failed meanwhile, of any kind; `kinds`: how many of each.
+    `failed`: requests of any kind that failed meanwhile; `kinds`: how many of each.
     """
 
     start: float
@@ -48,7 +48,7 @@ class Outage:
 
 
 def find_outages(requests: pd.DataFrame) -> list[Outage]:
-    """The outages among these requests, in the order of time."""
+    """The outages among these requests, in time order."""
     over = ended_at(requests)
     kind = requests["error"].astype("object").to_numpy()
     failed = (requests["status"] == "failed").to_numpy()
@@ -77,7 +77,7 @@ def find_outages(requests: pd.DataFrame) -> list[Outage]:
 
 
 def outage_figures(run: Run, window: Window | None) -> Outages:
-    """The outages of the measure phase: how many, the longest and all of them together, and a list."""
+    """The outages of the measure phase: count, longest, total, and a list."""
     began = window.start if window else float(run.requests["sent_at"].min()) if len(run.requests) else 0.0
     outages = [outage for outage in find_outages(_from_measuring_on(run)) if outage.end >= began]
     why = "the engine was never away"
@@ -99,7 +99,7 @@ def outage_figures(run: Run, window: Window | None) -> Outages:
 
 
 def sentence(outages: Outages) -> str:
-    """The outages of a summary in words; empty where there was none."""
+    """The outages of a summary in words; empty if there were none."""
     if not outages.count:
         return ""
     away = f"The engine was away {text.times(outages.count)}, for {text.duration(outages.total.value)}"
@@ -127,6 +127,6 @@ def listed_rows(outages: Outages) -> list[dict[str, str]]:
 
 
 def _from_measuring_on(run: Run) -> pd.DataFrame:
-    """Requests of the measure phase; and of the drain, in which an engine may come back."""
+    """Requests of the measure phase, and of the drain, in which an engine may come back."""
     phase = run.requests["phase"]
     return run.requests if phase.isna().all() else run.requests[(phase != "warmup").to_numpy()]

@@ -1,10 +1,10 @@
-"""Whether the engine kept up with an open loop: completed against offered rate, and whether queue and latency grow.
+"""Whether the engine kept up with an open loop: completed against offered rate, and growth of queue and latency.
 
-Beyond capacity the queue grows for as long as the load lasts, so that every latency tells how long that was. Three
-things must be sure together: fewer requests are completed than offered, and more are in the system, and they wait
-longer, the later it is (slopes over blocks of time). A queue near capacity wanders too, and
-starts from empty: what it does by chance is told by a bootstrap of an AR(1) process, and the growth must go on in the
-second half. Times are the scheduled ones: a guard on requests in flight moves the queue to before the engine.
+Beyond capacity the queue grows as long as the load lasts, so every latency depends on the length of the run. Three
+things must be significant together: fewer requests are completed than offered; the number in the system grows; and so
+does the waiting time (slopes over blocks of time). A queue near capacity also wanders, and starts empty: its random
+variation comes from a bootstrap of an AR(1) process, and the growth must continue in the second half. Times count from
+the scheduled arrival, because a limit on requests in flight moves the queue in front of the engine.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ _LEVEL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Overload:
-    """Rates in requests/s; by how many the requests in the system (`in_flight_a_s`) and by how many ms TTFT from the
-    scheduled moment (`ttft_ms_a_s`) grow each second. `overloaded` is None where there is too little to tell."""
+    """Rates in requests/s; growth per second of the requests in the system (`in_flight_a_s`) and, in ms, of TTFT from
+    the scheduled arrival (`ttft_ms_a_s`).
+
+    `overloaded` is None if there is too little data.
+    """
 
     overloaded: bool | None
     offered_s: float | None = None
@@ -39,10 +42,10 @@ class Overload:
 def judge_overload(
     arrived_at: np.ndarray, ended_at: np.ndarray, ttft_ms: np.ndarray, start: float, end: float
 ) -> Overload:
-    """Of the requests of an open loop, those of all phases, in seconds of one clock.
+    """The verdict on the requests of an open loop, of all phases, in seconds of one clock.
 
-    `arrived_at`: when each was due; `ended_at`: when it ended, NaN or infinite where it did not; `ttft_ms` from
-    `arrived_at`, NaN where there was none.
+    `arrived_at`: when each was due. `ended_at`: when it ended, NaN or infinite if it did not. `ttft_ms`: from
+    `arrived_at`, NaN if there was none.
     """
     ended = np.where(np.isnan(ended_at), np.inf, ended_at)
     inside = (arrived_at >= start) & (arrived_at < end)
@@ -72,7 +75,7 @@ def judge_overload(
 
 
 def _present(arrived: np.ndarray, ended: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """How many had arrived and not ended, on average in each block."""
+    """Mean number in the system (arrived and not ended) in each block."""
     at = np.linspace(edges[0], edges[-1], _MOMENTS * (len(edges) - 1) + 1)
     counted = np.searchsorted(np.sort(arrived), at, side="right") - np.searchsorted(np.sort(ended), at, side="right")
     return ((counted[1:] + counted[:-1]) / 2.0).reshape(-1, _MOMENTS).mean(axis=1)
@@ -95,6 +98,6 @@ def _slope(at: np.ndarray, values: np.ndarray) -> float:
 
 
 def _surely_positive(values: np.ndarray) -> bool:
-    """One-sided t over blocks: what is left over in one block is missing in the next, so that this is cautious."""
+    """One-sided t over blocks. Conservative, because work left over in one block is missing in the next."""
     error = float(values.std(ddof=1)) / np.sqrt(len(values))
     return bool(values.mean() > t_quantile(1.0 - _LEVEL, len(values) - 1) * error)

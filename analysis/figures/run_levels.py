@@ -1,7 +1,7 @@
-"""The load levels of a run: the stretches in which one and the same load was asked for, each with its requests.
+"""The load levels of a run: the periods of constant requested load, each with its requests.
 
-A request belongs to the level in which it was sent, also where its answer came in the next one. The borders are those
-of run.json; of an older folder, which has none, they follow from the load that it says was planned.
+A request belongs to the level in which it was sent, even if its answer came in the next one. The borders are those in
+run.json; for older folders without them, they follow from the planned load.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokenswarm.contract.levels import LevelRecord, planned_levels
 
 @dataclass(frozen=True)
 class LoadLevel:
-    """One level: what was asked for, its stretch of the measure window, and the measured requests sent in it."""
+    """One level: the load asked for, its part of the measure window, and the measured requests sent in it."""
 
     record: LevelRecord
     window: Window
@@ -28,7 +28,7 @@ class LoadLevel:
 
 
 def load_levels(run: Run, window: Window | None) -> list[LoadLevel]:
-    """The levels of a run's measure window, in order; one where it was one load, none without a window."""
+    """The levels of a run's measure window, in order; one if the load was constant, none without a window."""
     if window is None:
         return []
     records = _asked(run, window)
@@ -46,7 +46,7 @@ def load_levels(run: Run, window: Window | None) -> list[LoadLevel]:
 
 
 def _asked(run: Run, window: Window) -> list[LevelRecord]:
-    """What was asked for, level by level, numbered from 1; the first begins where the window does."""
+    """The load asked for, level by level, numbered from 1; the first begins with the window."""
     load = run.manifest.load
     levels = sorted((level for level in run.manifest.levels if math.isfinite(level.start)), key=lambda each: each.start)
     if not levels:

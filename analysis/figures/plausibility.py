@@ -1,7 +1,7 @@
-"""Two things that are both known must agree: what answers say of themselves, what the engine counts, what was sent.
+"""Two things that are both known must agree: what answers report, what the engine counts, and what was sent.
 
-Where they do not, one of them is wrong, and nobody can tell which: the figures made of them are not given. Pure
-functions of arrays and sums; `verdict/spoilt.py` draws the consequences.
+If they do not, one of them is wrong, and it is unknown which, so the figures based on them are withheld. Pure functions
+of arrays and sums; `verdict/spoilt.py` draws the consequences.
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ ENDED_ITSELF = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """Two known things that do not agree: the metrics that are not given for it, and a sentence. `whole_run`: it is
-    about what was measured, not about some figures alone."""
+    """Two known things that disagree: the metrics withheld because of it, and a sentence.
+
+    `whole_run`: it concerns the whole measurement, not only certain figures.
+    """
 
     rule: str
     metrics: frozenset[str]
@@ -110,8 +112,10 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
-    """What the engine counted between two of its readings, and what our answers tell of that time; None = not known.
-    `in_flight`: most requests under way at once; `unseen`: requests of ours whose tokens no row tells."""
+    """What the engine counted between two readings, and what our answers report for that time; None = not known.
+
+    `in_flight`: the most requests in flight at once. `unseen`: our requests whose tokens no row reports.
+    """
 
     requests: int = 0
     in_flight: float = 0.0
@@ -127,7 +131,7 @@ class EngineCounts:
 
 
 def contradictions(answers: Answers, counted: EngineCounts) -> list[Contradiction]:
-    """All that does not agree, in the order of this module."""
+    """All contradictions, in the order of this module."""
     all_checks: Iterable[Contradiction | None] = (
         without_text(answers),
         same_latency(answers),
@@ -166,7 +170,7 @@ def same_latency(answers: Answers) -> Contradiction | None:
 
 
 def without_text(answers: Answers) -> Contradiction | None:
-    """Successes that hold nothing: neither an event with text nor a token by the engine's count."""
+    """Successes that contain nothing: no event with text, and no token by the engine's count."""
     held = np.nan_to_num(answers.chunks) + np.nan_to_num(answers.completion_tokens)
     empty, n = int((held == 0).sum()), len(held)
     if not n or empty < HARDLY_ANY * n:
@@ -206,7 +210,7 @@ def at_once(answers: Answers) -> Contradiction | None:
 
 
 def ended_early(answers: Answers) -> Contradiction | None:
-    """Answers that ended by themselves although the scenario asked for their whole length."""
+    """Answers that ended by themselves although the scenario required their full length."""
     n, short = len(answers.ended_itself), int(answers.ended_itself.sum())
     if not n or short <= ENDED_ITSELF * n:
         return None
@@ -222,7 +226,7 @@ def ended_early(answers: Answers) -> Contradiction | None:
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:
-    """Usage that counts fewer tokens than events with text came, as where it counts each chunk alone."""
+    """Usage with fewer tokens than events with text, as when it counts each chunk alone."""
     has_counts = answers.by_usage & (answers.chunks >= 2) & ~np.isnan(answers.completion_tokens)
     tokens, events = float(answers.completion_tokens[has_counts].sum()), float(answers.chunks[has_counts].sum())
     if not events or tokens >= FEWEST_TOKENS_PER_EVENT * events:
@@ -239,7 +243,7 @@ def output_tokens(answers: Answers) -> Contradiction | None:
 
 
 def output_speed(answers: Answers) -> Contradiction | None:
-    """Usage that counts more tokens than any engine could have made in the time."""
+    """Usage with more tokens than any engine could have generated in the time."""
     with np.errstate(divide="ignore", invalid="ignore"):
         several = answers.by_usage & (answers.completion_tokens > 1)
         speed = np.where(several, answers.completion_tokens / answers.seconds, np.nan)
@@ -258,7 +262,7 @@ def output_speed(answers: Answers) -> Contradiction | None:
 
 
 def prompt_tokens(answers: Answers) -> Contradiction | None:
-    """Usage whose prompt tokens cannot be those of the characters sent: none, far too few or far too many."""
+    """Usage whose prompt tokens cannot match the characters sent: none, far too few or far too many."""
     known = ~np.isnan(answers.prompt_tokens) & (answers.prompt_chars > 0)
     tokens, chars = answers.prompt_tokens[known], answers.prompt_chars[known]
     if not len(tokens):
@@ -330,7 +334,7 @@ def others_served(counted: EngineCounts) -> Contradiction | None:
 
 
 def engine_output(counted: EngineCounts) -> Contradiction | None:
-    """Answers that tell more output tokens than the engine made, or far fewer although the engine was ours alone."""
+    """Answers that report more output tokens than the engine generated, or far fewer although it served us alone."""
     made, answered = counted.engine_tokens, counted.our_tokens
     if made is None or answered is None or counted.requests < FEWEST_TO_TELL:
         return None
@@ -358,7 +362,7 @@ def engine_output(counted: EngineCounts) -> Contradiction | None:
 
 
 def hit_rates(counted: EngineCounts) -> Contradiction | None:
-    """Answers and counters of one engine that tell different hit rates."""
+    """Answers and counters of one engine that report different hit rates."""
     usage, counters = counted.usage_hit_rate, counted.counters_hit_rate
     if usage is None or counters is None or counted.requests < FEWEST_TO_TELL:
         return None

@@ -36,7 +36,9 @@ def is_ok(rows: pd.DataFrame) -> np.ndarray:
 
 
 def has_status(rows: pd.DataFrame, status: str) -> np.ndarray:
-    """Which rows ended so. Asked dozens of times in a report: by the codes of the column, where it has some."""
+    """Which rows have this status. Asked dozens of times per report, so it uses the column's category codes if it has
+    any.
+    """
     values = rows["status"].array
     if not isinstance(values, pd.Categorical):
         return (rows["status"] == status).to_numpy()
@@ -57,13 +59,15 @@ def latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def latency_of(latency: Latency, rows: pd.DataFrame) -> np.ndarray:
-    """One latency of each row: by the whole column where there is a quick way, else by the metric's own function."""
+    """One latency of each row: vectorised if possible, else by the metric's own function."""
     quick = _QUICK.get(latency.key)
     return quick(rows) if quick is not None else by_row(latency.of_row, latency.columns, rows)
 
 
 def by_row(function: Callable[[Row], float | bool | None], columns: Iterable[str], rows: pd.DataFrame) -> np.ndarray:
-    """A function of one row (a registered metric's) applied to each; None becomes NaN. It sees those columns alone."""
+    """A registered metric's function of one row, applied to each; None becomes NaN. The function sees only those
+    columns.
+    """
     chosen = list(columns)
     cells = [rows[name].astype("object").where(rows[name].notna(), None).tolist() for name in chosen]
     values = (function(dict(zip(chosen, row, strict=True))) for row in zip(*cells, strict=True))
@@ -96,8 +100,9 @@ def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def latency_figures(rows: pd.DataFrame) -> dict[str, dict[str, Figure]]:
-    """The percentiles of every latency over the successful ones of `rows`; those that were not measured are absent,
-    except the ones that are always shown."""
+    """The percentiles of every latency over the successful `rows`. Latencies that were not measured are absent, except
+    those that are always shown.
+    """
     out: dict[str, dict[str, Figure]] = {}
     values = ok_latencies(rows)
     for latency in METRICS.latencies():
@@ -122,9 +127,9 @@ def gap_figures(rows: pd.DataFrame) -> dict[str, Figure]:
 
 
 def wave_notes(rows: pd.DataFrame) -> list[str]:
-    """A sentence where TTFT (of what was not streamed, E2E) shows that the run was too short for its own ups and downs.
+    """A sentence if TTFT (if not streamed, E2E) shows that the run was too short for its own fluctuations.
 
-    Then its intervals hold too little: what a longer run would show has not been seen.
+    Its intervals are then too narrow, because they miss what a longer run would show.
     """
     ok = is_ok(rows)
     ttft = rows["ttft_ms"].to_numpy()[ok]
@@ -141,8 +146,8 @@ def wave_notes(rows: pd.DataFrame) -> list[str]:
 def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None) -> dict[str, Figure]:
     """Token and request rates over the window.
 
-    `rows` are the requests of every phase: a token that arrives inside the window counts whoever asked for it.
-    `chosen` are the requests of the measure phase.
+    `rows`: the requests of every phase, because a token that arrives inside the window counts whichever phase its
+    request is from. `chosen`: the requests of the measure phase.
     """
     if window is None or window.seconds <= 0:
         why = "the measure window is not known"
@@ -169,7 +174,7 @@ def rate_figures(rows: pd.DataFrame, chosen: pd.DataFrame, window: Window | None
 
 
 def per_user_rate(rows: pd.DataFrame) -> dict[str, Figure]:
-    """Tokens/s that one user sees while an answer streams: 1000 / TPOT. One request in twenty is slower than p5."""
+    """Tokens/s that one user sees while an answer streams: 1000 / TPOT. p5 is what the slowest 5% get."""
     speed = 1000.0 / np.where((tpot := tpot_ms(rows)[is_ok(rows)]) > 0, tpot, np.nan)
     estimates = percentiles(speed, (50, 5))
     return {"p50": estimates[50].figure("tok/s"), "p5": estimates[5].figure("tok/s")}
@@ -181,7 +186,7 @@ def outcome_counts(rows: pd.DataFrame) -> Outcomes:
 
 
 def is_generators_failure(rows: pd.DataFrame) -> np.ndarray:
-    """Which rows failed by the load generator's own fault: nothing that the engine can be blamed for."""
+    """Which rows failed because of the load generator, not the engine."""
     failed = has_status(rows, "failed")
     return failed & rows["error"].astype("object").isin(GENERATOR_KINDS).to_numpy() if failed.any() else failed
 
@@ -192,14 +197,15 @@ def is_failed(rows: pd.DataFrame) -> np.ndarray:
 
 
 def error_rate(rows: pd.DataFrame) -> Estimate:
-    """failed / (ok + failed): a request that was cancelled when the run ended is neither, and so is one that failed by
-    the load generator's own fault."""
+    """failed / (ok + failed). Neither counts requests cancelled at the end of the run, nor failures of the load
+    generator.
+    """
     failed = is_failed(rows)
     return share_of(failed[failed | is_ok(rows)], why="no request ended")
 
 
 def valid_output(rows: pd.DataFrame) -> Estimate:
-    """Share of successful answers that passed the scenario's own check, of those that were checked."""
+    """Share of successful, checked answers that passed the scenario's check."""
     ok = is_ok(rows)
     checked = rows.loc[ok, "valid_output"].dropna().to_numpy()
     why = "the scenario has no check of its answers" if ok.any() else "no request succeeded"
@@ -207,7 +213,7 @@ def valid_output(rows: pd.DataFrame) -> Estimate:
 
 
 def token_facts(rows: pd.DataFrame) -> Tokens:
-    """Sums and means of token counts over successful requests, and where the counts come from."""
+    """Sums and means of token counts over successful requests, and the source of the counts."""
     ok = rows.loc[is_ok(rows), [*_TOKEN_COLUMNS, "token_source"]]
     sums: dict[str, int | None] = {}
     means: dict[str, float | None] = {}
@@ -220,9 +226,9 @@ def token_facts(rows: pd.DataFrame) -> Tokens:
 
 
 def counter_growth(run: Run, window: Window | None, column: str) -> float | None:
-    """How much an engine counter grew inside the window, or None if it was not read at least twice there.
+    """How much an engine counter grew inside the window, or None if it was read less than twice there.
 
-    Counters that start again from zero (the engine restarted) count from zero.
+    Counters that restart from zero (the engine restarted) count from zero.
     """
     table = run.engine_metrics
     if window is None or table.empty:
@@ -236,9 +242,9 @@ def counter_growth(run: Run, window: Window | None, column: str) -> float | None
 
 
 def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
-    """Prefix-cache hit rate: cached prompt tokens / prompt tokens. Without the yardstick.
+    """Prefix-cache hit rate: cached prompt tokens / prompt tokens, without the yardstick.
 
-    From the usage of each answer where the engine reports it there, else from the engine's counters.
+    From each answer's usage if the engine reports cached tokens there, else from its counters.
     """
     ok = rows.loc[is_ok(rows), ["cached_tokens", "prompt_tokens"]]
     reported = ok[ok["cached_tokens"].notna() & ok["prompt_tokens"].notna()]
@@ -254,7 +260,7 @@ def cache_figures(run: Run, rows: pd.DataFrame, window: Window | None) -> Cache:
 
 
 def server_view(run: Run, rows: pd.DataFrame, window: Window | None) -> ServerMeans:
-    """Mean TTFT as the engine itself measured it, beside the client's mean over the same window."""
+    """Mean TTFT as the engine measured it, and the client's mean over the same window."""
     total, count = (counter_growth(run, window, name) for name in ("server_ttft_sum_s", "server_ttft_count"))
     server = Estimate(1000.0 * total / count, n=int(count)) if total is not None and count else Estimate(None)
     seen = rows.loc[is_ok(rows), "ttft_ms"].dropna()

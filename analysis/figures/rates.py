@@ -1,8 +1,8 @@
-"""Every rate of the registry that has no calculation of its own here: from the same sums as the live figures.
+"""Every rate of the registry without a calculation of its own here, from the same sums as the live figures.
 
-Its interval is the jackknife's over blocks of time (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-chapter 11): the sums without each block in turn, so that any function of sums has one. Blocks absorb the dependence
-between requests of one moment, as they do for `statistics.block_rate`.
+Its interval is the jackknife over blocks of time (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+11): the sums without each block in turn, which works for any function of sums. Blocks absorb the dependence between
+requests that are close in time, as in `statistics.block_rate`.
 """
 
 from __future__ import annotations
@@ -51,15 +51,18 @@ def every_rate(
 def block_sums(
     rows: pd.DataFrame, chosen: pd.DataFrame, window: Window, bounds: RequestBounds
 ) -> dict[str, np.ndarray]:
-    """`contract.metric.STANDARD_SUMS` and `seconds` for each of RATE_BLOCKS equal blocks of the window, by when a
-    request was sent (what is of the window: by when it arrived). Where a class has no bounds there is no `good`."""
+    """`contract.metric.STANDARD_SUMS` and `seconds` for each of RATE_BLOCKS equal blocks of the window, by sending time
+    (for window sums, by arrival time).
+
+    There is no `good` if a class has no bounds.
+    """
     return sums_between(rows, chosen, np.linspace(window.start, window.end, RATE_BLOCKS + 1), bounds)
 
 
 def sums_between(
     rows: pd.DataFrame, chosen: pd.DataFrame, edges: np.ndarray, bounds: RequestBounds
 ) -> dict[str, np.ndarray]:
-    """As `block_sums`, for the stretches between these evenly spaced edges (unix seconds)."""
+    """As `block_sums`, between these evenly spaced edges (unix seconds)."""
     stretches = len(edges) - 1
     ok, status = is_ok(chosen), chosen["status"].astype("object")
     cells = {
@@ -98,14 +101,16 @@ def sums_between(
 
 
 def own_sums(rate: Rate, chosen: pd.DataFrame, edges: np.ndarray) -> dict[str, np.ndarray]:
-    """The sums that a rate has of its own, for each stretch between these edges."""
+    """The additional sums that a rate defines, between these edges."""
     return {
         name: _by_stretch(chosen, by_row(of_row, rate.columns, chosen), edges) for name, of_row in rate.sums.items()
     }
 
 
 def _by_stretch(chosen: pd.DataFrame, amounts: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The sum of one amount a request (NaN = nothing) in each stretch; what is outside is of the nearest."""
+    """The sum of one amount per request (NaN = nothing) in each interval; amounts outside count towards the nearest
+    one.
+    """
     stretches = len(edges) - 1
     place = (chosen["sent_at"].to_numpy() - edges[0]) / (edges[-1] - edges[0]) * stretches
     stretch = np.clip(np.nan_to_num(place), 0, stretches - 1).astype(int)
@@ -113,7 +118,7 @@ def _by_stretch(chosen: pd.DataFrame, amounts: np.ndarray, edges: np.ndarray) ->
 
 
 def by_stretch(rate: Rate, sums: Mapping[str, np.ndarray]) -> np.ndarray:
-    """A rate in each stretch, from the sums there; NaN where it cannot be told."""
+    """A rate in each interval, from the sums there; NaN if unknown."""
     if rate.of_sums is None:
         return np.full(len(sums["seconds"]), np.nan)
     values = (
@@ -123,5 +128,5 @@ def by_stretch(rate: Rate, sums: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def estimate(rate: Rate, blocks: Mapping[str, np.ndarray], n: int) -> Estimate:
-    """A rate from its sums by block: its value over all, and the jackknife's 95% interval where it can be had."""
+    """A rate from its sums by block: its value over all blocks, and the jackknife's 95% interval if there is one."""
     return jackknife(rate.of_sums or (lambda sums: None), blocks, n, 1.0 if rate.unit == "share" else math.inf)

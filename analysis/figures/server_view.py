@@ -1,7 +1,7 @@
-"""Latencies as the engine itself measured them, from its histograms over the measure phase, beside the client's.
+"""The engine's own latencies, from its histograms over the measure phase, and the client's for comparison.
 
-A histogram only says how many observations fell into a bucket. A percentile from it is interpolated inside one bucket,
-so each figure names the ends of that bucket: the true value lies between them.
+A histogram only says how many observations fell into a bucket. A percentile is interpolated inside one bucket, so each
+figure has the ends of that bucket: the true value lies between them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MS_PER_S = 1000.0
 def histogram_percentile(
     bounds_s: Sequence[Number], counts: Sequence[Number], q: float
 ) -> tuple[float | None, float, float]:
-    """(value, lower end, upper end) in the unit of the bounds: percentile `q` (0..100) of a histogram of at least one.
+    """(value, lower end, upper end) in the unit of the bounds: percentile `q` (0..100) of a non-empty histogram.
 
-    `bounds_s` are the buckets' upper ends, rising; `counts` has one more entry, for what is beyond the last of them,
-    and what falls there has no value and an infinite upper end. Linear inside a bucket, whose lower end is the bound
-    before (0 for the first), as Prometheus' histogram_quantile does.
+    `bounds_s` are the buckets' upper ends, ascending. `counts` has one more entry, for values beyond the last bound; a
+    percentile there has no value and an infinite upper end. Linear inside a bucket, whose lower end is the previous
+    bound (0 for the first), like Prometheus' histogram_quantile.
     """
     rank = q / 100.0 * sum(counts)
     below: Number = 0
@@ -49,8 +49,8 @@ def histogram_percentile(
 def server_figures(run: Run) -> dict[str, ServerFigures]:
     """By latency (`ttft`, `queue`, `itl`, `e2e`), in ms.
 
-    `client` holds the same figures of the same events as the client timed them: of `ttft` the first tokens, of `e2e`
-    the ends, that came between the engine's two readings, in whatever phase they were sent; None for the others.
+    `client` holds the client's figures for the same events: for `ttft` the first tokens, and for `e2e` the ends,
+    between the engine's two readings, whatever phase their requests were sent in; None for the others.
     """
     record = run.manifest.server_latency or ServerLatencyRecord()
     start, end = record.start_at, record.end_at
@@ -66,7 +66,7 @@ def server_figures(run: Run) -> dict[str, ServerFigures]:
 
 
 def server_ttft(run: Run) -> ServerTtft:
-    """The engine's own TTFT (see `server_figures`), with the moments of its two readings in unix seconds."""
+    """The engine's own TTFT (see `server_figures`), with the times of its two readings in unix seconds."""
     record = run.manifest.server_latency or ServerLatencyRecord()
     own = server_figures(run)["ttft"]
     return ServerTtft(own.p50, own.p95, own.p99, own.mean, own.client, record.start_at, record.end_at)
@@ -77,7 +77,7 @@ def _needs(q: float, count: int) -> str:
 
 
 def _checked(histogram: HistogramRecord | None) -> tuple[list[Number], list[Number], Number] | None:
-    """(bounds, counts, sum), or None for what is no histogram."""
+    """(bounds, counts, sum), or None if it is not a histogram."""
     if histogram is None or histogram.sum_s is None or len(histogram.counts) != len(histogram.bounds_s) + 1:
         return None
     bounds, counts, total = histogram.bounds_s, histogram.counts, histogram.sum_s
@@ -107,7 +107,7 @@ def _spread(bounds_s: Sequence[Number], counts: Sequence[Number], sum_s: Number)
 
 
 def _quantile(value_ms: float | None, low_ms: float, high_ms: float, count: int) -> Figure:
-    """A figure with its `bucket`; without a value where the bucket is open or too coarse to tell one."""
+    """A figure with its `bucket`; without a value if the bucket is open or too coarse."""
     ends: list[Number | None] = [low_ms, None if high_ms == float("inf") else high_ms]
     if value_ms is None:
         figure = Estimate(None, n=count, why=f"above {low_ms:g} ms: the engine has no further bucket").figure("ms")

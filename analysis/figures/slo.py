@@ -1,9 +1,9 @@
-"""Service level objectives: parsed, then evaluated against figures; and what one request must meet.
+"""Service level objectives: parsing, evaluation against figures, and what a single request must meet.
 
-A scenario's [slo] table is the whole language (`tokenswarm.contract.objectives` reads its keys): `<latency>_p95_ms`
-bounds a percentile of a latency and, for goodput, each single request; other keys bound a rate or share. A table
-inside it, `[slo.RagReader]`, holds the objectives of one Locust user class: gates of their own, which goodput does not
-know. A user class with a scenario of its own is held against that one's [slo], goodput included.
+The language is a scenario's [slo] table (`tokenswarm.contract.objectives` reads its keys). `<latency>_p95_ms` bounds a
+percentile of a latency and, for goodput, each single request; other keys bound a rate or share. A table inside it,
+`[slo.RagReader]`, holds the objectives of one Locust user class: additional gates, which goodput ignores. A user class
+with its own scenario is judged by that scenario's [slo], goodput included.
 """
 
 from __future__ import annotations
@@ -31,14 +31,15 @@ from tokenswarm.contract.summary.verdict_records import Certification, SloGate
 
 
 def class_tables(table: object) -> dict[str, Mapping[str, object]]:
-    """The tables of an [slo] table: objectives of single user classes, by class."""
+    """The tables inside an [slo] table: objectives of single user classes, by class."""
     entries = table if isinstance(table, Mapping) else {}
     return {str(name): inner for name, inner in entries.items() if isinstance(inner, Mapping)}
 
 
 def objectives_of_classes(manifest: Manifest) -> dict[str, dict[str, object]]:
-    """The [slo] lines that hold for single user classes, by class: of their own scenarios, and of the run's tables,
-    which come first where both have a line."""
+    """The [slo] lines for single user classes, by class: from their own scenarios and from the run's tables, which take
+    precedence.
+    """
     leading = manifest.scenario.table("slo")
     own = {name: scenario.table("slo") for name, scenario in manifest.classes.items()}
     lines: dict[str, dict[str, object]] = {
@@ -52,16 +53,16 @@ def objectives_of_classes(manifest: Manifest) -> dict[str, dict[str, object]]:
 
 
 def of_class(gate: SloGate, name: str) -> SloGate:
-    """A result of `evaluate` as one of a user class."""
+    """A result of `evaluate` as that of a user class."""
     return replace(gate, key=f"{name}.{gate.key}", title=f"{name}: {gate.title}", user_class=name)
 
 
 def conforming(rows: pd.DataFrame, bounds: RequestBounds) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows met all bounds of their class, and for which this cannot be told, as two boolean arrays.
+    """Which rows met all bounds of their class, and which are undetermined, as two boolean arrays.
 
-    A failure meets nothing. TPOT does not apply to an answer of one token. An answer that never came out of
-    reasoning missed every bound on TTFO. A latency that was not measured otherwise (TTFT of an answer that was not
-    streamed) leaves a success undetermined, unless another bound was missed already.
+    A failure meets nothing. TPOT does not apply to an answer of one token. An answer that never got out of reasoning
+    missed every bound on TTFO. Any other latency that was not measured (TTFT of an answer that was not streamed) leaves
+    a success undetermined, unless it already missed another bound.
     """
     names = rows["user_class"].to_numpy(dtype=object) if bounds.classes else np.empty(0)
     if not set(names) & bounds.classes.keys():
@@ -77,7 +78,7 @@ def conforming(rows: pd.DataFrame, bounds: RequestBounds) -> tuple[np.ndarray, n
 
 
 def _conforming(rows: pd.DataFrame, bounds: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """`conforming` of requests that have the same bounds."""
+    """`conforming` for requests with the same bounds."""
     ok = is_ok(rows)
     met, unknown = ok.copy(), np.zeros(len(rows), dtype=bool)
     for key, bound in bounds.items():
@@ -101,7 +102,9 @@ _QUICK_ABSENT: Mapping[str, Callable[[pd.DataFrame], np.ndarray]] = {
 
 
 def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """To which rows without a value the bound does not apply, and which missed it, as `Latency.absent` says."""
+    """Among rows without a value, those that the bound does not apply to, and those that missed it, by
+    `Latency.absent`.
+    """
     quick = _QUICK_ABSENT.get(latency.key)
     if quick is not None:
         applies = np.where(absent, quick(rows), np.nan)
@@ -114,7 +117,7 @@ def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> 
 
 
 def good_flow(rows: pd.DataFrame, bounds: RequestBounds) -> Flow:
-    """Answers that met all bounds of their class, each at its end: as `completed_flow` counts answers."""
+    """Answers that met all bounds of their class, each at its end, like `completed_flow`."""
     good = rows[conforming(rows, bounds)[0]]
     end = ended_at(good)
     return Flow(end, end, np.ones(len(good)))
@@ -123,8 +126,11 @@ def good_flow(rows: pd.DataFrame, bounds: RequestBounds) -> Flow:
 def goodput_figures(
     rows: pd.DataFrame, bounds: RequestBounds, window: Window | None, everything: pd.DataFrame | None = None
 ) -> Goodput:
-    """Goodput (answers/s that ended inside the window and met every bound) and attainment (the share of all requests
-    sent in the measure phase, `rows`, that met them). `everything`: the requests of every phase, for goodput."""
+    """Goodput (answers/s that ended inside the window and met every bound) and attainment.
+
+    Attainment is the share of all requests sent in the measure phase (`rows`) that met every bound. `everything`:
+    requests of every phase, for goodput.
+    """
     classes = rows["user_class"].unique()
     met, unknown = conforming(rows, bounds)
     good, undetermined, sent = int(met.sum()), int(unknown.sum()), len(rows)
@@ -144,7 +150,7 @@ def goodput_figures(
 
 
 def parsed_objectives(table: Mapping[str, object], manifest: Manifest) -> tuple[list[Objective], list[tuple[str, str]]]:
-    """As `parse_objectives`; an objective on valid answers cannot be judged where a check took too long for some."""
+    """As `parse_objectives`; an objective on valid answers is undetermined if some checks timed out."""
     objectives, refused = parse_objectives(table)
     unchecked = [why for why in (manifest.counts.odd or {}) if why.startswith(NOT_CHECKED)] if manifest.counts else []
     if not unchecked:
@@ -189,7 +195,7 @@ def evaluate(
 
 
 def sessions_of(rows: pd.DataFrame) -> np.ndarray | None:
-    """The number of each row's session, or None where not all of them tell it."""
+    """The number of each row's session, or None if some rows lack it."""
     numbers = pd.factorize(rows["conversation"])[0] if "conversation" in rows else np.full(1, -1)
     return None if len(numbers) and numbers.min() < 0 else numbers
 

@@ -23,11 +23,11 @@ _OWN_TEXT = ("dataset", "replay")
 
 
 def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Window | None) -> Speculation | None:
-    """What the engine says of its drafts in the window; None where it was not asked to draft and says nothing.
+    """What the engine reports about its drafts in the window; None if it was not asked to draft and reports nothing.
 
-    The acceptance length is 1 + accepted / drafts, for a step also yields the model's own token, and the rate is
-    accepted / drafted (the definitions of vLLM's counters). SGLang has gauges of the latest steps only: their mean over
-    the readings stands in, marked so.
+    The acceptance length is 1 + accepted / drafts, because a step also yields the model's own token. The rate is
+    accepted / drafted (vLLM's definitions). SGLang has only gauges of its latest steps: their mean over the readings is
+    used, and marked.
     """
     setting = manifest.engine.effective.get("speculation") or manifest.scenario.table("engine").get("speculation")
     table = (
@@ -75,7 +75,7 @@ def speculation_of(manifest: Manifest, engine_metrics: pd.DataFrame, window: Win
 
 
 def _from_zero(values: np.ndarray, beside: np.ndarray) -> np.ndarray:
-    """A counter that an engine shows once it counts: 0 in the readings of before in which `beside` was there."""
+    """A counter that an engine shows only once it counts: 0 in earlier readings that had `beside`."""
     known = ~np.isnan(values)
     if not known.any():
         return values
@@ -84,7 +84,7 @@ def _from_zero(values: np.ndarray, beside: np.ndarray) -> np.ndarray:
 
 
 def growth(values: np.ndarray) -> np.ndarray | None:
-    """How much a counter grew from reading to reading; None with fewer than two. A restart counts from zero."""
+    """Growth of a counter from reading to reading; None for fewer than two. A restart counts from zero."""
     known = values[~np.isnan(values)]
     if len(known) < 2:
         return None
@@ -93,8 +93,11 @@ def growth(values: np.ndarray) -> np.ndarray | None:
 
 
 def ratio(above: np.ndarray, below: np.ndarray) -> Estimate:
-    """The ratio of two sums of growths, with an interval by the jackknife over blocks of time (Quenouille, Biometrika
-    43, 1956; Miller, Biometrika 61, 1974): requests of one moment share their text's difficulty."""
+    """The ratio of two sums of growths, with a jackknife interval over blocks of time (Quenouille, Biometrika 43, 1956;
+    Miller, Biometrika 61, 1974).
+
+    Blocks, because requests that are close in time share their text's difficulty.
+    """
     total = float(below.sum())
     if total <= 0 or len(above) != len(below):
         return Estimate(None, why="no token was drafted in the measure window")
@@ -112,13 +115,15 @@ def _share(sums: Sums) -> float | None:
 
 
 def _mean_of_gauge(values: np.ndarray) -> Estimate:
-    """The mean of readings while the engine drafted (0 before it did); no interval: they overlap in unknown ways."""
+    """The mean of readings while the engine drafted (0 before). No interval: the gauges' averaging windows overlap by
+    an unknown amount.
+    """
     seen = values[values > 0]
     return Estimate(float(seen.mean()) if len(seen) else None, n=len(seen), why="the engine has no such gauge")
 
 
 def acceptance_notes(manifest: Manifest) -> list[str]:
-    """Why the acceptance of this run may not be that of the user's traffic."""
+    """Why the acceptance in this run may differ from that of the user's traffic."""
     output, engine = manifest.scenario.table("output"), manifest.scenario.table("engine")
     parts: Sequence[object] = manifest.scenario.table("mix").get("parts") or []
     notes = []

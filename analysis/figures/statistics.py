@@ -1,7 +1,7 @@
 """Estimates with 95% intervals: pure functions over arrays.
 
-Requests of one moment share their moment, so they are not independent. Percentiles and shares widen their interval by
-what successive batches of requests show of that; rates take theirs from blocks of time.
+Requests that are close in time are not independent. Intervals of percentiles and shares are widened by the dependence
+that successive batches of requests show; rates use blocks of time.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ RUN_TOO_SHORT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95% interval and the observations behind it; or no number, or no interval, and `why`.
+    """A number with its 95% interval and its number of observations; or no number or no interval, and `why`.
 
-    `low` or `high` is None where the sample cannot bound the value on that side.
+    `low` or `high` is None if the sample does not bound the value on that side.
     """
 
     value: float | None
@@ -67,7 +67,7 @@ class Estimate:
     why: str | None = None
 
     def figure(self, unit: str) -> Figure:
-        """As summary.json has it."""
+        """As recorded in summary.json."""
         if self.value is None:
             return Figure(unit=unit, n=self.n, why=self.why or "not measured")
         interval = None if self.low is None and self.high is None else [self.low, self.high]
@@ -83,14 +83,16 @@ class Estimate:
 def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest: float = 1.0) -> Estimate:
     """Percentile `q` (0..100) of an ascending array without NaN, by linear interpolation, with its interval.
 
-    The interval runs between two order statistics, with no assumption about the distribution of the values. Their
-    ranks come from the binomial distribution of the number of observations below the percentile, and need not be
-    whole: between two observations the interval is interpolated, so that it does not leap from one to the next
-    (fractional order statistics; Hutson, Journal of Applied Statistics 26, 1999). `dependence` is `design_effect` of
-    being below the percentile: n observations count as n / dependence independent ones (Woodruff, JASA 47, 1952).
-    `strongest`: that at any level (`strongest_dependence`), by which it is told whether an end is known at all: with
-    fewer than CLOSED_BEYOND independent observations beyond the percentile the interval is open on that side, with
-    fewer than FEWEST_BEYOND it has no end.
+    The interval runs between two order statistics and assumes nothing about the distribution of the values. Their ranks
+    come from the binomial distribution of the number of observations below the percentile. Ranks may be fractional; the
+    interval is then interpolated between two observations, so that it does not jump from one to the next (fractional
+    order statistics; Hutson, Journal of Applied Statistics 26, 1999).
+
+    - dependence: `design_effect` of being below the percentile. n observations count as n / dependence independent ones
+      (Woodruff, JASA 47, 1952).
+    - strongest: the largest at any level (`Dependence.strongest`), which decides whether an end is known at all. With
+      fewer than CLOSED_BEYOND independent observations beyond the percentile the interval is open on that side; with
+      fewer than FEWEST_BEYOND there is no interval.
     """
     n = len(ordered)
     needed = observations_needed(q)
@@ -99,7 +101,7 @@ def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest
     worth = max(1.0, n / max(1.0, dependence))
     least = n / max(1.0, dependence, strongest)
     high = _upper_rank(worth, q / 100.0) if _is_bounded(least, 1.0 - q / 100.0) else None
-    low = _upper_rank(worth, 1.0 - q / 100.0) if _is_bounded(least, q / 100.0) else None  # counted from the other end
+    low = _upper_rank(worth, 1.0 - q / 100.0) if _is_bounded(least, q / 100.0) else None  # counted from the top
     value = float(interpolate(ordered, q))
     first = _at_rank(ordered, (worth - low) * n / worth + 1.0) if low is not None else None
     last = _at_rank(ordered, high * n / worth) if high is not None else None
@@ -109,8 +111,9 @@ def percentile(ordered: np.ndarray, q: float, dependence: float = 1.0, strongest
 
 
 def _is_bounded(worth: float, beyond: float) -> bool:
-    """Whether the end on that side of a percentile can be told, of so many independent observations, of which the share
-    `beyond` lies there."""
+    """Whether the end on that side is known, from this many independent observations with the share `beyond` on that
+    side.
+    """
     sparse = min(beyond, 1.0 - beyond)
     if worth * sparse < FEWEST_BEYOND:
         return False
@@ -119,7 +122,7 @@ def _is_bounded(worth: float, beyond: float) -> bool:
 
 @lru_cache(maxsize=4096)
 def _upper_rank(worth: float, below: float) -> float | None:
-    """The rank r among `worth` observations at which P(X_(r) < the percentile) is 2.5%; None if none is so high.
+    """The rank r among `worth` observations at which P(X_(r) < the percentile) is 2.5%; None if there is none.
 
     `below`: the probability that an observation is below the percentile. F(X_(r)) has a beta(r, worth - r + 1)
     distribution.
@@ -131,7 +134,7 @@ def _upper_rank(worth: float, below: float) -> float | None:
 
 
 def _at_rank(ordered: np.ndarray, rank: float) -> float:
-    """The value at a rank (from 1) of an ascending array, between two observations by linear interpolation."""
+    """The value at a (fractional) rank, from 1, of an ascending array, by linear interpolation."""
     place = min(max(rank, 1.0), float(len(ordered))) - 1.0
     before = min(int(place), len(ordered) - 2) if len(ordered) > 1 else 0
     after = min(before + 1, len(ordered) - 1)
@@ -139,13 +142,13 @@ def _at_rank(ordered: np.ndarray, rank: float) -> float:
 
 
 def design_effect(hits: np.ndarray) -> float:
-    """How many times more the mean of `hits` (0 or 1, in order of time) varies than if they were independent.
+    """By what factor the variance of the mean of `hits` (0 or 1, in time order) exceeds that of independent values.
 
     The variance between overlapping batches over the binomial one (Meketon and Schmeiser, Winter Simulation Conference
-    1984), never below 1. A batch of n / BATCHES requests sees less than the whole dependence; what one of twice that
-    length sees more is taken on, once and a half (the bias of batch means falls as 1 / length: with twice it would be
-    gone, but the estimate far noisier). Includes the wider tail of a variance that is itself estimated. There is no
-    threshold in it, so that a little more data changes it a little.
+    1984), at least 1. A batch of n / BATCHES requests misses part of the dependence. What a batch of twice that length
+    sees in addition is added 1.5 times: the bias of batch means falls as 1 / length, so 2 times would remove it, but
+    with a far noisier estimate. Includes the wider tail due to the estimated variance. There is no threshold, so a
+    little more data changes the result only a little.
     """
     mean = float(np.mean(hits)) if len(hits) else 0.0
     if len(hits) < FEWEST_TO_BATCH or not 0.0 < mean < 1.0:
@@ -159,7 +162,7 @@ def design_effect(hits: np.ndarray) -> float:
 def _overlapping_variance(sums: np.ndarray, mean: float, size: int) -> float:
     """Variance of one observation's share in the mean, from all batches of `size` successive ones.
 
-    `sums`: cumulated, from 0 on.
+    `sums`: cumulative, starting with 0.
     """
     n = len(sums) - 1
     apart = (sums[size:] - sums[:-size]) / size - mean
@@ -167,9 +170,9 @@ def _overlapping_variance(sums: np.ndarray, mean: float, size: int) -> float:
 
 
 def too_short(values: np.ndarray) -> bool:
-    """Whether `values` (in order of time, NaN = not measured) come in waves about as long as they last, or drift.
+    """Whether `values` (in time order, NaN = not measured) fluctuate on the scale of the run's length, or drift.
 
-    Then no interval from them alone is wide enough: what a longer run would show has not been seen.
+    Then no interval from them alone is wide enough, because it misses what a longer run would show.
     """
     known = values[~np.isnan(values)]
     if len(known) < FEWEST_FOR_WAVES:
@@ -179,7 +182,7 @@ def too_short(values: np.ndarray) -> bool:
 
 
 def _batch_means(hits: np.ndarray, batches: int) -> tuple[np.ndarray, int]:
-    """(means of successive batches, size of one); what is left over at the end is left out."""
+    """(means of successive batches, batch size); a remainder at the end is dropped."""
     size = len(hits) // batches
     return np.asarray(hits[: size * batches], dtype=float).reshape(batches, size).mean(axis=1), size
 
@@ -193,13 +196,14 @@ def _neighbours(means: np.ndarray) -> float:
 
 @lru_cache(maxsize=4096)
 def t_quantile(share: float, freedom: float) -> float:
-    """The value that a share of Student's t distribution lies below. The same few are asked for again and again, and
-    SciPy takes longer for one than the rest of an interval does."""
+    """A quantile of Student's t distribution. Cached, because the same few are needed again and again, and one call to
+    SciPy takes longer than the rest of an interval.
+    """
     return float(stats.t.ppf(share, freedom))
 
 
 def _tail_factor(freedom: int) -> float:
-    """What a variance estimated with so many degrees of freedom is to be multiplied by for a 95% interval."""
+    """The factor for a variance estimated with this many degrees of freedom, for a 95% interval."""
     middle = 0.5 + CONFIDENCE / 2.0
     return (t_quantile(middle, freedom) / _Z) ** 2
 
@@ -211,7 +215,7 @@ def interpolate(ordered: np.ndarray, q: float | np.ndarray) -> np.ndarray:
 
 
 def percentiles(values: np.ndarray, qs: Sequence[float]) -> dict[float, Estimate]:
-    """Several percentiles of an array in order of time; NaN means not measured and is left out."""
+    """Several percentiles of an array in time order; NaN means not measured and is dropped."""
     known = values[~np.isnan(values)]
     seen = Dependence(known)
     return {
@@ -223,7 +227,7 @@ def percentiles(values: np.ndarray, qs: Sequence[float]) -> dict[float, Estimate
 
 
 class Dependence:
-    """How strongly the values of a run (in order of time, none NaN) depend on each other, at any level of them."""
+    """How strongly the values of a run (in time order, without NaN) depend on each other, at any level."""
 
     def __init__(self, known: np.ndarray):
         self.ordered = np.sort(known)
@@ -231,15 +235,16 @@ class Dependence:
         self._effects: dict[float, float] = {}
 
     def at(self, q: float) -> float:
-        """`design_effect` of being below percentile `q`, or below the percentile nearest to it that has SEEN_BEYOND
-        values beyond it."""
+        """`design_effect` of being below percentile `q`, or below the nearest percentile with SEEN_BEYOND values beyond
+        it.
+        """
         if not len(self._known):
             return 1.0
         seen = min(50.0, 100.0 * SEEN_BEYOND / len(self._known))
         return self._effect(min(max(q, seen), 100.0 - seen))
 
     def strongest(self, q: float) -> float:
-        """The largest `design_effect` of LEVELS, on the side of the median where percentile `q` is."""
+        """The largest `design_effect` over LEVELS on the same side of the median as percentile `q`."""
         return max((self._effect(level) for level in levels_of(len(self._known), q)), default=1.0)
 
     def level(self, q: float) -> float:
@@ -253,20 +258,20 @@ class Dependence:
 
 
 def levels_of(n: int, q: float) -> list[float]:
-    """LEVELS that so many observations can show, on the side of the median where percentile `q` is."""
+    """The LEVELS that this many observations can show, on the same side of the median as percentile `q`."""
     known = [level for level in LEVELS if n * (100.0 - level) >= 100.0 * FEWEST_AT_A_LEVEL]
     return known if q >= 50.0 else [100.0 - level for level in known]
 
 
 def share_of(hits: np.ndarray, *, why: str = "no request") -> Estimate:
-    """The share of true values in `hits`, which is in order of time."""
+    """The share of true values in `hits`, in time order."""
     return share(int(np.sum(hits)), len(hits), dependence=design_effect(hits), why=why)
 
 
 def share(hits: int, n: int, *, dependence: float = 1.0, why: str = "no request") -> Estimate:
     """`hits` of `n` as a share 0..1 with Wilson's score interval (Wilson, JASA 22, 1927).
 
-    `dependence` as in `percentile`: the n observations count as n / dependence.
+    `dependence` as in `percentile`: n observations count as n / dependence.
     """
     if n <= 0:
         return Estimate(None, n=0, why=why)
@@ -280,11 +285,11 @@ def share(hits: int, n: int, *, dependence: float = 1.0, why: str = "no request"
 
 
 def block_rate(amounts: np.ndarray, block_s: float, n: int) -> Estimate:
-    """A rate per second from the amounts of equally long, successive blocks of time, with a t interval over blocks.
+    """A rate per second from the amounts in successive blocks of equal length, with a t interval over blocks.
 
-    `n` is the number of observations reported with it. Blocks absorb the dependence between requests of one moment
-    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3). The interval is never narrower than one
-    observation to either side: the window's ends cut one, also where all blocks are alike.
+    `n` is the number of observations to report. Blocks absorb the dependence between requests that are close in time
+    (batch means; Law, Simulation Modeling and Analysis, section 9.5.3). The interval extends at least one observation
+    to either side, even if all blocks are equal, because the ends of the window cut observations.
     """
     if block_s <= 0 or len(amounts) == 0:
         return Estimate(None, n=n, why="the measure window has no length")

@@ -1,7 +1,6 @@
 """Whether the measured phase was stationary, and the figures of its stationary part: summary.json's `steady_part`.
 
-Looked at are TTFT (of answers that were not streamed, E2E), the hit rate, and output tokens/s, over blocks of equal
-time.
+It looks at TTFT (if not streamed, E2E), the hit rate, and output tokens/s, over blocks of equal duration.
 """
 
 from __future__ import annotations
@@ -45,8 +44,10 @@ HIT_RATE, OUTPUT = "hit_rate", "output_tok_s"
 
 
 def steady_part(everything: pd.DataFrame, rows: pd.DataFrame, window: Window | None) -> SteadyPart:
-    """Of the requests `rows` that were measured in `window`, under one load. `everything`: those of all phases too,
-    whose tokens arrive inside the window."""
+    """The result for the requests `rows` measured in `window`, under a constant load.
+
+    `everything`: requests of all phases, whose tokens may arrive inside the window.
+    """
     if window is None or window.seconds <= 0:
         return SteadyPart(TOO_SHORT)
     ok = rows.loc[is_ok(rows), _COLUMNS]
@@ -72,7 +73,7 @@ def steady_part(everything: pd.DataFrame, rows: pd.DataFrame, window: Window | N
 
 
 def _reach(state: str, requests: int) -> str | None:
-    """What so few requests cannot show, in a sentence; None where the promise holds."""
+    """A sentence on what so few requests cannot show; None if there are enough."""
     if state == TOO_SHORT:
         lacking = f"; it takes {_LEAST_REQUESTS}" if requests < _LEAST_REQUESTS else ""
         return (
@@ -89,7 +90,7 @@ def _reach(state: str, requests: int) -> str | None:
 
 
 def series_of(everything: pd.DataFrame, ok: pd.DataFrame, window: Window, latency: str) -> dict[str, Series]:
-    """The series that are looked at, over blocks of the window; without those that were not measured."""
+    """The series to look at, over blocks of the window; those that were not measured are left out."""
     blocks = min(MOST_BLOCKS, len(ok) // REQUESTS_A_BLOCK)
     if blocks < FEWEST_BLOCKS:
         return {}
@@ -111,21 +112,24 @@ def series_of(everything: pd.DataFrame, ok: pd.DataFrame, window: Window, latenc
 
 
 def _ratio(above: np.ndarray, below: np.ndarray, place: np.ndarray, blocks: int) -> np.ndarray:
-    """Sum of `above` / sum of `below`, of what has both, in each block; NaN where there is none."""
+    """Sum of `above` / sum of `below` in each block, over entries that have both; NaN if there are none."""
     known = ~(np.isnan(above) | np.isnan(below))
     sums = [np.bincount(place[known], weights=part[known], minlength=blocks) for part in (above, below)]
     return sums[0] / sums[1]
 
 
 def _filled(values: np.ndarray) -> np.ndarray:
-    """Blocks in which nothing was measured lie on the line between their neighbours."""
+    """Blocks in which nothing was measured are interpolated between their neighbours."""
     known = ~np.isnan(values)
     return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
 
 
 def _sentence(everything: pd.DataFrame, ok: pd.DataFrame, latency: str, window: Window, truncation: Truncation) -> str:
-    """`TTFT p95 fell from 130 to 22 ms within the measured phase; from t=18 s on: 22 ms.` with the whole phase's. Told
-    is the first of latency, hit rate and throughput that changed."""
+    """`TTFT p95 fell from 130 to 22 ms within the measured phase; from t=18 s on: 22 ms.`, with the figure of the whole
+    phase.
+
+    It describes the first of latency, hit rate and throughput that changed.
+    """
     what = next(each for each in (latency, HIT_RATE, OUTPUT) if each in truncation.because)
     border = window.start + (truncation.share if truncation.state == CUT else 0.25) * window.seconds
     last = border if truncation.state == CUT else window.start + 0.75 * window.seconds
@@ -152,7 +156,7 @@ def _in_words(what: str, value: float | None) -> str:
 
 
 def _output(everything: pd.DataFrame, spans: Sequence[tuple[float, float]]) -> tuple[str, list[float | None]]:
-    """(title, the value in each span of time)."""
+    """(title, the value in each interval of time)."""
     flow = output_flow(everything)
     return "Output tokens/s", [float(flow.between(np.array(span))[0]) / (span[1] - span[0]) for span in spans]
 

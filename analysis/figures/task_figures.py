@@ -1,14 +1,14 @@
 """Tasks: how long they take, and what they cost in tokens.
 
-Completion times are those of the tasks that began in the measure phase. Some of these are unfinished at its end, and
-more often the long ones: leaving them out would make tasks look shorter. So percentiles come from the Kaplan-Meier
-estimate, in which such a task took longer than was seen of it (Kaplan and Meier, JASA 53, 1958); their intervals are
-those of Brookmeyer and Crowley (Biometrics 38, 1982) on the log-log scale. A failed task counts as seen up to its
-failure. Tasks are taken as independent.
+Completion times are of the tasks that began in the measure phase. Some of these are unfinished at its end, more often
+long ones, so leaving them out would make tasks look shorter. Percentiles therefore come from the Kaplan-Meier estimate,
+in which an unfinished task took longer than observed (Kaplan and Meier, JASA 53, 1958); their intervals are those of
+Brookmeyer and Crowley (Biometrics 38, 1982) on the log-log scale. A failed task counts as observed up to its failure.
+Tasks are treated as independent.
 
-Amounts for each task are what was sent in the window over the tasks that ended in it: in a steady state that is the
-mean of a task (renewal reward; Ross, Stochastic Processes, 1996, section 3.6), and no task is left out. Their intervals
-are the jackknife's over blocks of time.
+Amounts per task are what was sent in the window over the tasks that ended in it. In a steady state that is the mean of
+a task (renewal reward; Ross, Stochastic Processes, 1996, section 3.6), and no task is left out. Their intervals are the
+jackknife over blocks of time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MS = 1000.0
 
 
 def task_figures(rows: pd.DataFrame, window: Window | None) -> TaskFigures | None:
-    """The tasks in requests of the measure phase; None where no request belongs to one."""
+    """The tasks among requests of the measure phase; None if no request belongs to one."""
     rows = rows[rows["task"].notna().to_numpy()]
     if not len(rows):
         return None
@@ -57,7 +57,7 @@ def task_figures(rows: pd.DataFrame, window: Window | None) -> TaskFigures | Non
 
 
 def task_lengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each task that began in these rows: `seconds` that it took, or that were seen of it, and its `outcome`."""
+    """For each task that began in these rows: the `seconds` that it took, or was observed, and its `outcome`."""
     main = rows[rows["task_step"].notna().to_numpy()]
     end = main["sent_at"] + main["e2e_ms"].fillna(0.0) / _MS
     last_step = (main["task_step"] == main["task_steps"]).to_numpy()
@@ -82,12 +82,12 @@ def task_lengths(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def completion(lengths: np.ndarray, completed: np.ndarray, q: float) -> Estimate:
-    """Percentile `q` of lengths of which some were only seen in part (not `completed`)."""
+    """A percentile `q` of lengths, some of which are censored (not `completed`)."""
     n, needed = len(lengths), observations_needed(q)
     if completed.sum() < needed:
         return Estimate(None, n=n, why=f"needs {needed} completed tasks, has {int(completed.sum())}")
     left = stats.ecdf(stats.CensoredData(uncensored=lengths[completed], right=lengths[~completed])).sf
-    with warnings.catch_warnings():  # where nothing or all is left, there is no interval
+    with warnings.catch_warnings():  # no interval where the curve is at 0 or 1
         warnings.simplefilter("ignore", RuntimeWarning)
         ends = left.confidence_interval(CONFIDENCE, method="log-log")
     value, low, high = (
@@ -100,7 +100,7 @@ def completion(lengths: np.ndarray, completed: np.ndarray, q: float) -> Estimate
 
 
 def _falls_to(times: np.ndarray, curve: np.ndarray, level: float) -> float | None:
-    """The first time at which a falling curve is no higher than `level`; None if it never is."""
+    """The first time at which a falling curve reaches `level`; None if it never does."""
     below = np.flatnonzero(curve <= level + 1e-12)
     return float(times[below[0]]) if len(below) else None
 

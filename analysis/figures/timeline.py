@@ -1,4 +1,4 @@
-"""A run cut into bins of time, for the charts that share a time axis. Pure functions."""
+"""A run cut into bins of time, for charts that share a time axis. Pure functions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ MIN_BINS = 6
 class TimeBins:
     """Bins of equal width that cover a run, aligned to the start of its measure window.
 
-    `edges_s` are seconds from that start (negative during warm-up); `zero` is the start in unix seconds. `unit` is the
-    unit of the time axis and `per_unit` its length in seconds. `outages`: stretches in which the engine was away, as
-    pairs of unix seconds. `levels`: load levels of a run that had several, as (start, end, what was asked for).
+    - edges_s: seconds from that start (negative during warm-up); zero: the start in unix seconds
+    - unit: the unit of the time axis; per_unit: its length in seconds
+    - outages: periods in which the engine was away, as pairs of unix seconds
+    - levels: load levels, if there were several, as (start, end, load asked for)
     """
 
     zero: float
@@ -50,30 +51,30 @@ class TimeBins:
         return self.zero + self.edges_s
 
     def finer(self) -> TimeBins:
-        """The same stretch in about MAX_BINS bins of at least a second, for sums, which need no minimum of requests."""
+        """The same period in about MAX_BINS bins of at least a second, for sums, which need no minimum of requests."""
         first, last = float(self.edges_s[0]), float(self.edges_s[-1])
         parts = max(1, round(self.width_s / max((last - first) / MAX_BINS, 1.0)))
         count = self.bins * parts
         return replace(self, edges_s=np.linspace(first, last, count + 1))
 
     def axis(self, unix_s: np.ndarray) -> np.ndarray:
-        """Positions on the time axis of moments given in unix seconds."""
+        """Positions of unix times on the time axis."""
         return (np.asarray(unix_s, dtype=float) - self.zero) / self.per_unit
 
     def centres(self) -> np.ndarray:
-        """Positions of the bins' middles on the time axis."""
+        """Positions of the bins' midpoints on the time axis."""
         return (self.edges_s[:-1] + self.edges_s[1:]) / 2.0 / self.per_unit
 
     def bin_of(self, unix_s: np.ndarray) -> np.ndarray:
-        """The bin of each moment; -1 outside."""
+        """The bin of each time; -1 outside."""
         index = np.floor((unix_s - self.zero - self.edges_s[0]) / self.width_s).astype(int)
         return np.where((index >= 0) & (index < self.bins), index, -1)
 
 
 def make_timeline(run: Run, window: Window | None) -> TimeBins | None:
-    """Bins over all that happened in the run, or None where nothing did.
+    """Bins over the whole run, or None if nothing happened in it.
 
-    A bin is wide enough for a p95 where that leaves MIN_BINS bins in the window.
+    A bin is wide enough for a p95 if that leaves MIN_BINS bins in the window.
     """
     rows = run.requests
     if rows.empty:
@@ -81,7 +82,7 @@ def make_timeline(run: Run, window: Window | None) -> TimeBins | None:
     first, last = float(rows["sent_at"].min()), float(ended_at(rows).max())
     zero = window.start if window else first
     length = window.seconds if window and window.seconds > 0 else max(last - first, 1.0)
-    # Half as many again as a p95 needs, so that a thin bin has its p95 too.
+    # 1.5 times what a p95 needs, so that a sparse bin has its p95 too.
     for_p95 = 1.5 * observations_needed(95) * (last - first) / len(rows)
     wanted = max((last - first) / MAX_BINS, min(for_p95, length / MIN_BINS), _WIDTHS_S[0])
     width = next((w for w in _WIDTHS_S if w >= wanted * 0.999), float(np.ceil(wanted / 86400) * 86400))
@@ -100,7 +101,9 @@ def make_timeline(run: Run, window: Window | None) -> TimeBins | None:
 def percentiles_by_bin(
     bins: np.ndarray, count: int, values: np.ndarray, qs: tuple[float, ...]
 ) -> dict[float, np.ndarray]:
-    """Percentiles of the values in each of `count` bins; NaN where too few support one. Bin -1 and NaN are left out."""
+    """Percentiles of the values in each of `count` bins; NaN if too few values support one. Bin -1 and NaN are left
+    out.
+    """
     keep = (bins >= 0) & ~np.isnan(values)
     bins, values = bins[keep], values[keep]
     order = np.lexsort((values, bins))
@@ -116,12 +119,12 @@ def percentiles_by_bin(
 
 
 def counts_by_bin(bins: np.ndarray, count: int) -> np.ndarray:
-    """How many fall into each bin."""
+    """How many values fall into each bin."""
     return np.bincount(bins[bins >= 0], minlength=count)[:count]
 
 
 def mean_by_bin(bins: np.ndarray, count: int, values: np.ndarray) -> np.ndarray:
-    """Mean of the values in each bin; NaN where there is none."""
+    """Mean of the values in each bin; NaN for an empty one."""
     keep = (bins >= 0) & ~np.isnan(values)
     sums = np.bincount(bins[keep], weights=values[keep], minlength=count)
     many = np.bincount(bins[keep], minlength=count)
@@ -129,7 +132,7 @@ def mean_by_bin(bins: np.ndarray, count: int, values: np.ndarray) -> np.ndarray:
 
 
 def thin(table: pd.DataFrame, most: int) -> pd.DataFrame:
-    """At most `most` rows, evenly picked, in their order."""
+    """At most `most` rows, evenly spaced, in order."""
     if len(table) <= most:
         return table
     return table.iloc[np.unique(np.linspace(0, len(table) - 1, most).astype(int))]

@@ -1,4 +1,4 @@
-"""How far each latency of a run may be off, and what it may be: 3 ms spoil a TTFT of 20 ms and no E2E of 3 s."""
+"""The error bound of each latency, and its limit: 3 ms spoil a TTFT of 20 ms, but not an E2E of 3 s."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenswarm.contract.metrics import METRICS
 
 @dataclass(frozen=True, slots=True)
 class TimingError:
-    """The error bound of one latency, in ms, and what it may be at most: a share of the median, or a harmless floor."""
+    """The error bound of one latency, in ms, and its limit: a share of the median, or a harmless floor."""
 
     name: str
     title: str
@@ -27,9 +27,9 @@ class TimingError:
 
 
 def timing_errors(rows: pd.DataFrame, bound_ms: float | None) -> tuple[TimingError, ...]:
-    """By latency that was measured; none where the error is not known. `bound_ms`: of one stamp.
+    """By latency that was measured; empty if the error is unknown. `bound_ms`: of one timestamp.
 
-    A latency for each token (TPOT) shares the error of its stream's two ends among its tokens; so it does the floor.
+    A latency per token (TPOT) spreads the error of its stream's two ends over its tokens, and the floor likewise.
     """
     if bound_ms is None:
         return ()

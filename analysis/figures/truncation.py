@@ -1,15 +1,16 @@
-"""Where a run became stationary: what of its beginning is transient and to be cut off. Pure functions over blocks.
+"""Where a run became stationary: how much of its beginning is transient and to be cut off. Pure functions over blocks.
 
-A series of blocks of time is taken to be a level and, before a moment c, something that fades: at once (a step), evenly
-(a line), or ever more slowly (an exponential that is down to 2% at c). c and shape are those with the least squares.
-Whether there is anything to cut is told by what the same search finds in series without it, whose blocks depend on
-their neighbours as this one's do (bootstrap of an AR(1) process, as in `drift`). The shapes are those of Schruben's
-test for initialisation bias (Operations Research 30, 1982), made to tell where it ends. MSER-5, the usual rule (White,
-Simulation 69, 1997), finds the end of a transient about as well where it lies in the first half, but cuts no more than
-that half, and takes the end of a trend for stationary (in the runs of tests/statistics it told 1 trend in 400).
+A series of blocks is modelled as a level plus, before a time c, a transient that fades at once (a step), evenly (a
+line), or ever more slowly (an exponential that is down to 2% at c). c and shape minimise the squares. Whether there is
+anything to cut is tested against the same search in series without a transient whose blocks depend on their neighbours
+as this one's do (bootstrap of an AR(1) process, as in `drift`). The shapes are those of Schruben's test for
+initialisation bias (Operations Research 30, 1982), used here to locate the end of the transient. MSER-5, the usual rule
+(White, Simulation 69, 1997), finds the end of a transient about as well if it lies in the first half. But it cuts no
+more than that half, and mistakes the end of a trend for a stationary part (in the runs of tests/statistics it
+recognised 1 trend in 400).
 
-A stationary part must be shown: where a trend that ends in the last fifth fits as well as one that ended before, there
-is none.
+A stationary part must be demonstrated: if a trend that ends in the last fifth fits as well as one that ended before,
+there is none.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ STATIONARY, CUT, NO_STATIONARY_PART, TOO_SHORT = "stationary", "cut", "no statio
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """(n,) blocks of equal length in order of time; a change of less than `least_change` does not matter."""
+    """(n,) blocks of equal length in time order; a change of less than `least_change` does not matter."""
 
     values: np.ndarray
     least_change: float = 0.05
@@ -52,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """`share` (0..1) of the run is cut off at its beginning, because of the series of these names."""
+    """`share` (0..1) of the run is cut off at its beginning, because of the series with these names."""
 
     state: str
     share: float = 0.0
@@ -60,7 +61,7 @@ class Truncation:
 
 
 def truncate(series: Mapping[str, Series], seed: int = 0) -> Truncation:
-    """Where the last of `series` became stationary. At 5% for all of them together (Bonferroni)."""
+    """Where the last of `series` became stationary, tested at 5% for all of them together (Bonferroni)."""
     known = {name: each for name, each in series.items() if len(each.values) >= FEWEST_BLOCKS}
     if not known:
         return Truncation(TOO_SHORT)
@@ -105,7 +106,7 @@ def _truncate(series: Series, alpha: float, rng: np.random.Generator) -> Truncat
 
 
 def _goes_on(values: np.ndarray, end: float, residual: np.ndarray) -> bool:
-    """Whether what is left after `end` still changes the way it changed before: a line's slope, one-sided."""
+    """Whether the part after `end` still changes in the direction of the part before: a line's slope, one-sided."""
     first = round(end * len(values))
     rest = values[first:]
     at = np.arange(len(rest)) - (len(rest) - 1) / 2.0
@@ -120,14 +121,14 @@ def _goes_on(values: np.ndarray, end: float, residual: np.ndarray) -> bool:
 
 @lru_cache(maxsize=64)
 def _shapes(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """((n, m) shapes of mean 0 and length 1, (m,) the share of the run at which each has ended)."""
+    """((n, m) shapes of mean 0 and norm 1, (m,) the share of the run at which each has ended)."""
     at = (np.arange(n) + 0.5) / n
     shapes, ends = [], []
     for last in range(1, n + 1):
         end = last / n
         before = at < end
         for shape in (
-            before * (1.0 if last < n else at),  # a step at the very end is none
+            before * (1.0 if last < n else at),  # a step at the very end is no transient
             np.maximum(1.0 - at / end, 0.0),
             np.where(before, np.exp(-_FADED * at / end) - math.exp(-_FADED), 0.0),
         ):
@@ -140,7 +141,7 @@ def _shapes(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chance(shapes: np.ndarray, residual: np.ndarray, ratio: float, rng: np.random.Generator) -> float:
-    """How often series without a transient explain as much: p of the largest explained / left sum of squares."""
+    """How often series without a transient explain as much: p of the largest explained / residual sum of squares."""
     noise = _resampled(rng, residual)
     noise -= noise.mean(axis=1, keepdims=True)
     explained = ((noise @ shapes) ** 2).max(axis=1)
@@ -149,8 +150,10 @@ def _chance(shapes: np.ndarray, residual: np.ndarray, ratio: float, rng: np.rand
 
 
 def _resampled(rng: np.random.Generator, residual: np.ndarray) -> np.ndarray:
-    """(RESAMPLES, n) series that depend on their neighbours as `residual` does; see `drift`. Its coefficient is
-    corrected for the bias of short series, and for what taking out the transient took along."""
+    """(RESAMPLES, n) series with the same dependence between neighbours as `residual`; see `drift`.
+
+    The coefficient is corrected for the bias of short series, and for what removing the transient took away.
+    """
     n = len(residual)
     spread = float(residual @ residual)
     raw = float(residual[1:] @ residual[:-1]) / spread if spread > 0 else 0.0

@@ -1,7 +1,7 @@
-"""Requests that waited for an answer until the run ended: no latency of theirs is known, only that it was longer.
+"""Requests that waited for an answer until the run ended: their latencies are only known to be longer.
 
-A percentile of the answers that came is that of all requests only while few waited longer. Where far more waited far
-longer, the engine left them waiting, and the answers flatter it.
+A percentile of the received answers is that of all requests only if few waited longer. If far more waited far longer,
+the engine left them hanging, and the answers flatter it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FAR_LONGER = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """A moment of an answer for which requests may wait in vain."""
+    """A point in an answer that requests may wait for in vain."""
 
     rule: str
     column: str
@@ -38,9 +38,9 @@ _MOMENTS = (
 def unanswered(
     everything: pd.DataFrame, window: Window | None, judged: Collection[tuple[str, float]]
 ) -> list[Contradiction]:
-    """What the requests that the end of the run cancelled make of the percentiles that the run is judged by.
+    """What the requests cancelled at the end of the run do to the percentiles that the run is judged by.
 
-    `everything`: the requests of all phases, for users may hang since the warm-up. `judged`: names of metrics, each
+    `everything`: requests of all phases, because users may hang since the warm-up. `judged`: names of metrics, each
     with a percentile (0..100).
     """
     if window is None or not len(everything):
@@ -61,7 +61,7 @@ def unanswered(
 def _far_longer(
     moment: _Moment, waited_ms: np.ndarray, known_ms: np.ndarray, percentiles: Collection[float]
 ) -> list[Contradiction]:
-    """At most one: for the highest percentile that cannot be that of all requests."""
+    """At most one contradiction: for the highest percentile that cannot be that of all requests."""
     for percentile in sorted(percentiles, reverse=True):
         least = FAR_LONGER * float(np.percentile(known_ms, percentile)) if len(known_ms) else 0.0
         longer = waited_ms[waited_ms > least]

@@ -1,4 +1,4 @@
-"""The measure window: the stretch of time that every figure is about."""
+"""The measure window: the period that every figure covers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tokenswarm.contract.manifest import PhaseRecord
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time in unix seconds. `source` is where it comes from: manifest, or the rows themselves."""
+    """A period in unix seconds. `source`: where it comes from, the manifest or the rows themselves."""
 
     start: float
     end: float
@@ -26,7 +26,7 @@ class Window:
 
 
 def ended_at(rows: pd.DataFrame) -> np.ndarray:
-    """When each request ended, in unix seconds; the last sign of life where the end was not measured."""
+    """When each request ended, in unix seconds; its last sign of life if the end was not measured."""
     latest = np.full(len(rows), np.nan)
     for sign in ("e2e_ms", "last_token_ms", "ttft_ms", "headers_ms"):
         latest = np.fmax(latest, rows[sign].to_numpy())
@@ -39,10 +39,10 @@ def phases(run: Run) -> list[PhaseRecord]:
 
 
 def find_window(run: Run) -> Window | None:
-    """The run's measure window, or None when nothing tells when it was.
+    """The run's measure window, or None if it is unknown.
 
-    A run that was cut off has a planned end, or none: its window ends with the last thing that is known to have
-    happened. A folder without a manifest is measured from its first to its last request of the measure phase.
+    A run that was cut off has a planned end, or none: its window ends with its last known event. A folder without a
+    manifest is measured from its first to its last request of the measure phase.
     """
     rows = run.requests
     last_sign = float(np.max(ended_at(rows))) if len(rows) else None

@@ -1,4 +1,4 @@
-"""oneshot.json, oneshot.md and oneshot.html."""
+"""Writes oneshot.json, oneshot.md and oneshot.html."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ ONE_SHOT_MD, ONE_SHOT_HTML = "oneshot.md", "oneshot.html"
 
 
 def write_one_shot_files(record: OneShot, folder: Path) -> OneShot:
-    """Fill in what the requests say and write the three files; returns the record. Raises UserError (RESULTS)."""
+    """Complete the record from its requests and write the three files; returns the record. Raises UserError
+    (RESULTS).
+    """
     make_folder(folder)
     record = with_answer(record)
     write_one_shot(folder, record)

@@ -1,4 +1,4 @@
-"""From a run folder to its summary.json and dashboard.html."""
+"""From a run folder to summary.json, dashboard.html and the other files of its report."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def report(
 ) -> Summary:
     """Read the run, write summary.json, junit.xml, summary.md and dashboard.html into its folder, return the summary.
 
-    `fail_on_drift`: a series that became worse over the run is a missed gate (see analysis/figures/drift_series.py).
-    Without `dashboard` the page is left as it is: making it costs more than all the rest.
-    `strict`: an undetermined gate counts as missed (in junit.xml and summary.md). `baseline`: folder of an earlier
-    run, of several with commas between, or `last` or `last:N`, the last valid runs of this kind; regressions by more
-    than `tolerance` are gates too (see analysis/compare/baseline.py).
-    Raises UserError: Exit.RUN_FOLDER when there is nothing to read, or a newer version made these figures already;
-    Exit.RESULTS when nothing can be written.
+    - fail_on_drift: a series that got worse over the run is a missed gate (see analysis/figures/drift_series.py)
+    - dashboard: if false, the page is left as it is; making it costs more than all the rest
+    - strict: an undetermined gate counts as missed (in junit.xml and summary.md)
+    - baseline: the folder of an earlier run, several separated by commas, or `last` or `last:N`, the last valid runs of
+      this kind. Regressions by more than `tolerance` are gates too (see analysis/compare/baseline.py)
+
+    Raises UserError: Exit.RUN_FOLDER if nothing can be read, or a newer version already made these figures;
+    Exit.RESULTS if nothing can be written.
     """
     earlier = _earlier(Path(folder), baseline)
     for each in (folder, *earlier):

@@ -1,4 +1,4 @@
-"""Which tasks of run folders were solved, and what that says of other settings."""
+"""Which tasks of run folders were solved, and whether other settings change that."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ Task = tuple[str, str, int]
 
 
 def solved(folders: Sequence[Path]) -> dict[Task, bool]:
-    """Of the tasks whose answers were checked, whether each was right. A failed request is not: settings under which an
-    engine fails are no good. Raises UserError where a run cannot be read."""
+    """Whether each checked task was solved. A failed request counts as unsolved: settings under which an engine fails
+    are no good. Raises UserError if a run cannot be read.
+    """
     tasks: dict[Task, bool] = {}
     for folder in folders:
         run = read_run(folder)
@@ -31,7 +32,7 @@ def solved(folders: Sequence[Path]) -> dict[Task, bool]:
 
 
 def answers_of(folders: Mapping[str, Sequence[Path]], what: str) -> AnswersRecord:
-    """What the runs of both sides say. `what`: the settings that were changed, in words."""
+    """The comparison of both sides' runs. `what`: the changed settings, in words."""
     judged = quality(solved(folders["before"]), solved(folders["after"]), lambda task: task[0])
     known = judged.change is not None and judged.low is not None and judged.high is not None
     return AnswersRecord(

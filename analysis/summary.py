@@ -1,4 +1,4 @@
-"""A run as its figures: summary.json (described in docs/results.md)."""
+"""A run's figures: summary.json (described in docs/results.md)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ from tokenswarm.contract.tables import ERROR_KINDS
 
 
 def summarise(run: Run) -> Summary:
-    """Every figure that the dashboard and the terminal show, with units and 95% intervals."""
+    """Every figure of the dashboard and the terminal, with units and 95% intervals."""
     window, rows = find_window(run), run.measured
     facts = gather(run, window)
     levels = load_levels(run, window)
@@ -121,7 +121,7 @@ def summarise(run: Run) -> Summary:
     )
     if len(levels) < 2:
         _of_one_load(summary, run, window)
-    late = () if len(levels) > 1 else facts.timing  # of several loads, each has errors and limits of its own
+    late = () if len(levels) > 1 else facts.timing  # with several levels, each has its own errors and limits
     disagreements = implausible(run, window, summary, len(levels) < 2 and not keeping.overloaded)
     further = [reason_of(each, facts.judged_metrics) for each in disagreements]
     if len(levels) > 1 and window is not None:
@@ -143,7 +143,7 @@ def summarise(run: Run) -> Summary:
 def _rates(
     run: Run, rows: pd.DataFrame, window: Window | None, bounds: RequestBounds
 ) -> tuple[dict[str, Figure], Goodput]:
-    """All rates, and goodput; without intervals where nobody knows when requests were sent."""
+    """All rates, and goodput; without intervals if the sending times are unknown."""
     rates = every_rate(run.requests, rows, window, bounds)
     goodput = slo.goodput_figures(rows, bounds, window, run.requests)
     if run.has_start_times:
@@ -154,7 +154,7 @@ def _rates(
 
 
 def _energy(run: Run, window: Window | None, levels: int) -> Energy:
-    """What the engine's GPUs took; of one load alone."""
+    """The energy of the engine's GPUs; only for a run with a single load."""
     if levels > 1:
         return without(f"the run had {levels} load levels, so one figure would be about none of them")
     degrees = [run.manifest.engine.effective.get(name) for name in ("tensor_parallel", "data_parallel")]
@@ -163,8 +163,9 @@ def _energy(run: Run, window: Window | None, levels: int) -> Energy:
 
 
 def _of_one_load(summary: Summary, run: Run, window: Window | None) -> None:
-    """Put in what is said of a single load alone. Where the load changed, so do the figures, and nothing is
-    transient."""
+    """Add what only applies to a constant load. If the load changed, figures change with it, and nothing is a
+    transient.
+    """
     rows = run.measured
     summary.control_arm = control_arm(rows, run.manifest.scenario.workload)
     summary.constraints = constraint_uses(run.requests, rows, run.manifest.scenario)
@@ -175,7 +176,7 @@ def _of_one_load(summary: Summary, run: Run, window: Window | None) -> None:
 
 
 def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares: dict[str, MixShare]) -> list[str]:
-    """What a reader must know beside the figures; `levels`: how many loads the run had."""
+    """Notes for the reader; `levels`: the number of load levels."""
     return [
         *run.notes,
         *recorded_notes(run),
@@ -187,8 +188,9 @@ def _notes(run: Run, rows: pd.DataFrame, keeping: KeepingUp, levels: int, shares
 
 
 def _keeping_up(run: Run, level: LoadLevel, open_loop: bool) -> KeepingUp:
-    """Of one load: overload of an open loop, Little's law of a closed one. Of a ramp, on which more and more is under
-    way in any case, nothing is said."""
+    """With one load: overload of an open loop, Little's law of a closed one. Nothing for a ramp, where the number in
+    flight grows in any case.
+    """
     window = level.window
     if level.record.rate_end is not None or level.record.users_end is not None:
         return KeepingUp()
@@ -198,7 +200,7 @@ def _keeping_up(run: Run, level: LoadLevel, open_loop: bool) -> KeepingUp:
 
 
 def _withhold_late(summary: Summary, timing: Iterable[TimingError], level: LevelFigures | None = None) -> None:
-    """Take out the latencies that are not what they say."""
+    """Remove the latencies whose timing is too uncertain."""
     for error in timing:
         if error.is_spoilt:
             why = timing_words(error.error_ms, error.limit_ms)
@@ -214,8 +216,10 @@ def by_level(
     kept: list[KeepingUp],
     lines: tuple[list[Objective], list[tuple[str, str]]],
 ) -> Summary:
-    """The summary of a run of several loads: figures, gates and remarks of each level, none over all of them. `kept`:
-    whether engine and load kept up in each; `lines`: the [slo] table as `parse_objectives` gives it."""
+    """The summary of a run with several load levels: figures, gates and notes per level, none over all of them.
+
+    `kept`: whether engine and load kept up in each level. `lines`: the [slo] table as `parse_objectives` returns it.
+    """
     (objectives, refused), began = lines, levels[0].window.start
     figures = [
         level_figures(run, level, bounds_of_run(run.manifest), began, keeping)
@@ -235,8 +239,9 @@ def by_level(
 
 
 def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: Facts) -> list[Reason]:
-    """What makes a run worse than its sums tell: a level in which nothing succeeded, or whose latencies are spoilt; the
-    spoilt figures of that level are taken out."""
+    """What makes a run worse than its totals show: a level without a success, or with spoilt latencies, which are
+    removed.
+    """
     reasons = level_reasons(summary.levels) if summary.counts.measured.ok else []  # else the whole run is told of
     because = validity.late_because(facts)
     for level, figures in zip(levels, summary.levels, strict=True):
@@ -251,8 +256,11 @@ def _of_levels(run: Run, summary: Summary, levels: list[LoadLevel], facts: Facts
 
 
 def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[SloGate]:
-    """The gates of single user classes (of their own scenarios, and [slo.RagReader] in the run's), evaluated on their
-    own requests. Goodput is by the class's own scenario where it has one, else by these very objectives."""
+    """The gates of single user classes, evaluated on their own requests: from their scenarios, and from tables like
+    [slo.RagReader] in the run's.
+
+    Goodput uses the class's own scenario if it has one, else these objectives.
+    """
     gates = []
     by_class = bounds_of_run(run.manifest).classes
     for name, table in slo.objectives_of_classes(run.manifest).items():
@@ -263,7 +271,7 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
         goodput = slo.goodput_figures(part, bounds, window, everything)
         rates = every_rate(everything, part, window, bounds)
         for gate in slo.evaluate(objectives, refused, part, goodput, rates, window):
-            if not len(part) and len(rows):  # the rows of others show that the load went on: a name that nobody has
+            if not len(part) and len(rows):  # other classes have rows, so the load ran: no class has this name
                 figure = Estimate(None, why=f"no {name} sent a request").figure(gate.unit)
                 gate = replace(gate, figure=figure, state="missed", certain=False, margin=None)
             gates.append(slo.of_class(gate, name))
@@ -271,13 +279,14 @@ def class_gates(run: Run, rows: pd.DataFrame, window: Window | None) -> list[Slo
 
 
 def recorded_notes(run: Run) -> list[str]:
-    """What the run itself noted: settings that the engine could not take, an engine on a CPU."""
+    """Notes written by the run itself: settings that the engine could not apply, an engine on a CPU."""
     return [note for note in run.manifest.notes if note]
 
 
 def beginning_notes(run: Run) -> list[str]:
-    """What a reader must know of how the measure phase began: an engine that was not known to be warm, or a cache that
-    was not empty though it was wanted so."""
+    """Notes on the start of the measure phase: an engine not known to be warm, or a cache that was not emptied as
+    requested.
+    """
     notes = []
     manifest = run.manifest
     warmup, reset = manifest.warmup or WarmupRecord(), manifest.cache_reset or CacheResetRecord()
@@ -296,7 +305,7 @@ def run_id(run: Run) -> str:
 
 
 def header(run: Run, window: Window | None) -> Header:
-    """What was measured, on what, when, with which load."""
+    """What was measured, on what, when, and under which load."""
     manifest = run.manifest
     engine, scenario = manifest.engine, manifest.scenario
     return Header(
@@ -396,7 +405,7 @@ def _max(values: pd.Series) -> float | None:
 
 
 def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
-    """CPU time of all workers / events with text that they received, in the intervals that know both."""
+    """CPU time of all workers per event with text that they received, over the intervals in which both are known."""
     cpu_s = tokens = 0.0
     for _, samples in workers.groupby("source", observed=True):
         ordered = samples.sort_values("at")
@@ -411,8 +420,9 @@ def _cpu_us_per_token(workers: pd.DataFrame) -> float | None:
 def by_user_class(
     run: Run, bounds: RequestBounds, window: Window | None, rates: dict[str, Figure], shares: dict[str, MixShare]
 ) -> dict[str, ClassFigures]:
-    """The main figures of each Locust user class, by name. `rates`: those of all of them together; `shares`: of a
-    mix."""
+    """The main figures of each Locust user class, by name. `rates`: those of all classes together; `shares`: of a
+    mix.
+    """
     out = {}
     rows = run.measured
     names = rows["user_class"].dropna().unique()

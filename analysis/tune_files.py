@@ -1,4 +1,4 @@
-"""tune.json, tune.md and tune.html of a race."""
+"""Writes tune.json, tune.md and tune.html of a race."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ TUNE_MD, TUNE_HTML = "tune.md", "tune.html"
 
 
 def fill_in(tune: Tune, race: Race, settings: Mapping[str, Mapping[str, str]]) -> None:
-    """What the race says, into a record that has its candidates. `settings`: of each candidate, all with the same
-    names, as text."""
+    """Fill in the race's results in a record that has its candidates. `settings`: of each candidate, all with the same
+    names, as text.
+    """
     tune.rounds, tune.spread, tune.winner = race.rounds, race.last.spread, race.winner
     tune.equal_to_winner = race.undecided
     places = {place.candidate: place for place in race.last.survivors}
@@ -43,8 +44,10 @@ def fill_in(tune: Tune, race: Race, settings: Mapping[str, Mapping[str, str]]) -
 
 
 def _comparable(settings: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
-    """The candidates but those with a value that nobody else has, such as a default outside of the space: its settings
-    change together, and with it as what they stand against no effect could be told from another."""
+    """The candidates except those with a value that no other one has, such as a default outside the space.
+
+    Several settings of such a candidate change together, so its effects cannot be separated.
+    """
     return {
         name: mine
         for name, mine in settings.items()
@@ -75,7 +78,7 @@ def _ratio(place: Standing) -> Ratio:
 
 
 def fresh_ratio(default: Sequence[float], winner: Sequence[float]) -> Ratio:
-    """The winner's objective over the default's, of runs in pairs that the race did not see."""
+    """The winner's objective over the default's, from paired runs that were not part of the race."""
     count = min(len(default), len(winner))
     if count < 2:
         return Ratio(why="fewer than two fresh pairs were measured")

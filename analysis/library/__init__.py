@@ -1,1 +1,1 @@
-"""All results of a folder, so that one finds a run again: entries, kinds, trends, what may be pruned."""
+"""All results of a folder, so that you can find a run again: entries, kinds, trends, pruning."""

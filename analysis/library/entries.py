@@ -1,4 +1,4 @@
-"""A results folder as a list of entries: runs, answers of series, and what is damaged, which never stops the rest."""
+"""A results folder as a list of entries: runs, answers of series, and damaged folders, which never stop the rest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _DEPTH = 3
 
 @dataclass(frozen=True)
 class HeadlineColumn:
-    """A headline figure of a run: which, and its title."""
+    """A headline figure of a run: its key and title."""
 
     key: str
     title: str
@@ -64,12 +64,15 @@ COLUMNS = _columns()
 
 @dataclass(frozen=True)
 class Entry:
-    """A folder of the library. `name`: its path below the results folder. `started_at`: UTC, as run.json has it.
+    """A folder of the library.
 
-    `outcome`: how a run came out, with `valid`: whether its figures are what they say. `sentence`: of a run why, of a
-    series its answer, of a damaged folder what is wrong with it. `figures`: by
-    the key of COLUMNS; without those that the run does not have. `page`: the file to open, "" where there is none.
-    `engine`: its title; `engine_name`: the name that commands have for it.
+    - name: its path below the results folder
+    - started_at: UTC, as in run.json
+    - outcome: how a run came out; valid: whether its figures can be used
+    - sentence: why (run), the answer (series), or what is wrong (damaged folder)
+    - figures: by key of COLUMNS, without those that the run lacks
+    - page: the file to open, "" if there is none
+    - engine: its title; engine_name: the name used in commands
     """
 
     folder: Path
@@ -93,7 +96,7 @@ class Entry:
 
     @property
     def load_words(self) -> str:
-        """The load as people say it; empty where nothing is known of it."""
+        """The load in words; empty if unknown."""
         return load_sentence(self.load) if self.load.mode or self.load.users is not None else ""
 
     @property
@@ -102,7 +105,7 @@ class Entry:
 
 
 class _Outcome(TypedDict, total=False):
-    """The fields of an entry that say how a run came out."""
+    """The fields of an entry that describe how a run came out."""
 
     outcome: str
     valid: bool
@@ -124,7 +127,9 @@ class _Header(msgspec.Struct):
 
 
 class _Short(msgspec.Struct):
-    """What a listing needs of summary.json: read without the rest, since a thousand of them are read at once."""
+    """What a listing needs from summary.json. The rest is not decoded, because a thousand of them may be read at
+    once.
+    """
 
     format: int = 0
     verdict: str = ""
@@ -139,8 +144,9 @@ _SHORT = msgspec.json.Decoder(_Short)
 
 
 def read_library(results: Path) -> list[Entry]:
-    """Every run, series and damaged folder below `results`, the newest first. A folder that is none of them (somebody's
-    notes) is no entry. Never raises for what a folder holds."""
+    """Every run, series and damaged folder below `results`, newest first. Other folders (someone's notes) are skipped.
+    Never raises because of a folder's content.
+    """
     entries = [entry for folder, name in _folders(results, "", _DEPTH) if (entry := read_entry(folder, name))]
     return sorted(entries, key=lambda entry: (entry.started_at or _moment_of(entry.name), entry.name), reverse=True)
 
@@ -158,7 +164,7 @@ def _folders(folder: Path, prefix: str, depth: int) -> Iterator[tuple[Path, str]
 
 
 def read_entry(folder: Path, name: str) -> Entry | None:
-    """The entry of one folder; None where it is neither a run nor a series."""
+    """The entry of one folder; None if it is neither a run nor a series."""
     there = {path.name for path in _listing(folder)}
     if {MANIFEST_JSON, REQUESTS_CSV, SUMMARY_JSON} & there:
         return _run(folder, name, there)
@@ -200,7 +206,7 @@ def _run(folder: Path, name: str, there: set[str]) -> Entry:
 
 
 def _entry_of_run(folder: Path, name: str, run: _Header | Manifest, **ended: Unpack[_Outcome]) -> Entry:
-    """What a run is, from its summary or its manifest; `ended`: how it came out."""
+    """The entry of a run, from its summary or its manifest; `ended`: how it came out."""
     return Entry(
         folder,
         name,
@@ -218,9 +224,9 @@ def _entry_of_run(folder: Path, name: str, run: _Header | Manifest, **ended: Unp
 
 
 def _short(folder: Path) -> _Short:
-    """Quickly where the file is as we write it; by the tolerant reader, field by field, where it is not."""
+    """Decodes quickly what we wrote ourselves, and falls back to the tolerant reader, field by field."""
     try:
-        if is_read_once(folder / SUMMARY_JSON):  # a pipe, at which this would wait for ever
+        if is_read_once(folder / SUMMARY_JSON):  # a pipe, which would block forever
             raise OSError
         short = _SHORT.decode((folder / SUMMARY_JSON).read_bytes())
         if short.format <= SUMMARY_FORMAT:
@@ -251,7 +257,7 @@ def _figures(short: _Short) -> dict[str, Figure]:
 
 
 def _without_summary(folder: Path, name: str, page: str) -> Entry:
-    """A run that goes on, or whose report was never made."""
+    """A run that is still going, or whose report was never made."""
     try:
         manifest: Manifest = manifest_of(read_object(folder / MANIFEST_JSON))
     except UserError as error:
@@ -314,7 +320,7 @@ def _sentence(verdict: object) -> str:
 
 
 def _moment_of(name: str) -> str:
-    """The start that a folder's name tells, 20260131-120000, as run.json has it; "" where it tells none."""
+    """The start time in a folder's name, 20260131-120000, in run.json's form; "" if it has none."""
     moment = _MOMENT.search(name.rpartition("/")[2])
     if moment is None:
         return ""

@@ -1,4 +1,4 @@
-"""Runs of the same kind: which can be held against each other, and the last ones of them."""
+"""Runs of the same kind, which can be compared with each other, and the latest of them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ LAST = "last"
 
 
 def kind_of(entry: Entry) -> tuple[str, ...]:
-    """What runs of one kind have in common: engine, model, scenario and load; not how long they took, the engine's
-    version, or how many processes made the load."""
+    """What runs of one kind have in common: engine, model, scenario and load. Duration, engine version and the number
+    of workers may differ.
+    """
     load = msgspec.structs.replace(
         entry.load, duration_s=None, workers=None, warmup_s=None, warmup_max_s=None, drain_s=None
     )
@@ -23,7 +24,7 @@ def kind_of(entry: Entry) -> tuple[str, ...]:
 
 
 def by_kind(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
-    """Runs by their kind, each in the order in which they were started."""
+    """Runs by kind, each in the order in which they were started."""
     kinds: dict[tuple[str, ...], list[Entry]] = {}
     for entry in sorted((entry for entry in entries if entry.kind == RUN), key=lambda entry: entry.started_at):
         kinds.setdefault(kind_of(entry), []).append(entry)
@@ -31,9 +32,9 @@ def by_kind(entries: Iterable[Entry]) -> dict[tuple[str, ...], list[Entry]]:
 
 
 def wanted_last(value: str) -> int | None:
-    """How many of the last runs `last` or `last:5` asks for; None where the text names folders.
+    """How many of the latest runs `last` or `last:5` asks for; None if the text names folders.
 
-    Raises UserError (USAGE) for a number that is none.
+    Raises UserError (USAGE) for an invalid number.
     """
     word, colon, number = value.partition(":")
     if word != LAST or Path(value).exists():
@@ -46,8 +47,11 @@ def wanted_last(value: str) -> int | None:
 
 
 def last_of_the_kind(folder: Path, wanted: int) -> Sequence[Path]:
-    """Up to `wanted` valid runs of the same kind as the run in `folder`, started before it, from its own results
-    folder, in order of their start. Raises UserError (RUN_FOLDER) where there is none."""
+    """Up to `wanted` valid runs of the same kind as the run in `folder`, started before it, from its results folder, in
+    order of their start.
+
+    Raises UserError (RUN_FOLDER) if there is none.
+    """
     entries = read_library(folder.resolve().parent)
     this = next((entry for entry in entries if entry.folder.resolve() == folder.resolve()), None)
     if this is None:

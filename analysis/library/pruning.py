@@ -1,4 +1,4 @@
-"""Which results go: by age, by size, never what is running, labelled or unknown."""
+"""Which results to delete, by age and size; never what is running, labelled or unknown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from tokenswarm.analysis.library.entries import Entry
 
 @dataclass(frozen=True)
 class PruningRules:
-    """What is to go: folders that began before `older_than_s` seconds ago, and the oldest until all together take
-    `most_bytes`; None where a rule does not hold."""
+    """What to delete: folders started more than `older_than_s` seconds ago, and the oldest until the rest takes at most
+    `most_bytes`. None: no such rule.
+    """
 
     older_than_s: float | None = None
     most_bytes: int | None = None
@@ -21,10 +22,9 @@ class PruningRules:
 
 
 def to_prune(sized: Iterable[tuple[Entry, int]], rules: PruningRules, now: datetime) -> Sequence[tuple[Entry, int]]:
-    """Which of the entries, each with the bytes of its folder, go, the oldest first.
+    """The entries to delete, each with the size of its folder in bytes, oldest first.
 
-    A run inside a series goes with its series alone, a run that goes on not at all, nor does a folder whose age is not
-    known.
+    A run inside a series is deleted only with its series. Runs in progress and folders of unknown age are kept.
     """
     top = [(entry, size) for entry, size in sized if "/" not in entry.name]
     total = sum(size for _, size in top)
@@ -62,5 +62,5 @@ def size_of(folder: Path) -> int:
         try:
             total += path.lstat().st_size if not path.is_dir() else 0
         except OSError:
-            continue  # gone meanwhile
+            continue  # deleted meanwhile
     return total

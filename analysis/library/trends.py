@@ -1,4 +1,4 @@
-"""How a kind of run came out over time: a headline figure of its valid runs, with intervals and changes of version."""
+"""One headline figure over the valid runs of a kind, with intervals and changes of engine version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class TrendPoint:
-    """One run: its figure with the ends of the 95% interval (None: the sample does not bound it). `new_version`: the
-    engine's, where it is another one than in the run before."""
+    """One run: its figure with the ends of the 95% interval (None: not bounded by the sample). `new_version`: the
+    engine's, if it changed since the previous run.
+    """
 
     entry: Entry
     value: float
@@ -26,7 +27,7 @@ class TrendPoint:
 
 @dataclass(frozen=True)
 class Trend:
-    """The points of one kind of run in one figure, in the order in which they were started."""
+    """One figure of one kind of run; the points are in the order in which the runs were started."""
 
     column: HeadlineColumn
     points: Sequence[TrendPoint]
@@ -37,8 +38,9 @@ class Trend:
 
 
 def trends(entries: Iterable[Entry]) -> list[Trend]:
-    """A trend for each kind with at least FEWEST valid runs and each headline figure that they have, the kind that ran
-    last first."""
+    """A trend for each kind with at least FEWEST valid runs and each headline figure that they have; the most recently
+    run kind comes first.
+    """
     kinds = sorted(
         by_kind(entry for entry in entries if entry.valid).values(), key=lambda runs: runs[-1].started_at, reverse=True
     )

@@ -1,1 +1,1 @@
-"""Run folders in."""
+"""Readers of run folders."""

@@ -1,4 +1,4 @@
-"""The answers that a run kept, if it was asked to."""
+"""The answers that a run kept, if it was asked to (`output.keep_answers`)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """One answer. `valid`: None where it was not checked; `cut`: only the beginning of its text was kept; `why`: what
-    makes it invalid, where the check could say."""
+    """One answer. `valid`: None if it was not checked. `cut`: only the beginning of its text was kept. `why`: what
+    makes it invalid, if the check could say.
+    """
 
     request_id: str
     document: str
@@ -27,8 +28,9 @@ class KeptAnswer:
 
 
 def kept_answers(folder: Path, most: int) -> list[KeptAnswer]:
-    """At most so many of a run folder, invalid ones first, of which those that were cut by length come last; none where
-    it has none. A line that is none is left out."""
+    """At most this many answers of a run folder: invalid ones first (those cut by length last among them). Empty if
+    there are none; damaged lines are skipped.
+    """
     try:
         lines = (folder / ANSWERS_JSONL).read_text("utf-8", errors="replace").splitlines()
     except OSError:
@@ -44,7 +46,7 @@ def _place(answer: KeptAnswer) -> int:
 
 
 def visible(text: str) -> str:
-    """A text with a sign in place of each control character that nobody would see, line breaks and tabs apart."""
+    """A text with a visible symbol for each control character, except line breaks and tabs."""
     return text.translate(_PICTURES)
 
 

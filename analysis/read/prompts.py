@@ -1,7 +1,7 @@
-"""Reads prompts.csv: what each request began with, as hashes of its messages and of their pieces.
+"""Reads prompts.csv: the prefixes of each request, as hashes of its messages and of their pieces.
 
-Any of it may be missing or damaged: a line that cannot be read, and a request one of whose messages nobody described,
-are left out and counted.
+Any part may be missing or damaged. Unreadable lines, and requests with an undescribed message, are left out and
+counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ENDS = np.array(piece_ends(MAX_MESSAGE_CHARS), dtype=np.int64)
 class Messages:
     """The distinct messages of a run: characters, whether an assistant's, and hashes of their pieces.
 
-    pieces[piece_starts[m] : piece_starts[m + 1]] are those of message m; each covers the message from its beginning.
+    `pieces[piece_starts[m] : piece_starts[m + 1]]` belong to message m; each covers the message from its beginning.
     """
 
     chars: np.ndarray
@@ -53,9 +53,11 @@ class Messages:
 class RecordedPrompts:
     """The requests of a prompts.csv, in file order.
 
-    keys: worker and number in one (see `key_of`). sequence[starts[i] : starts[i + 1]]: positions in `messages` of what
-    request i sent, in order. answers[i]: that of its answer, -1 if it has none. damaged: lines left out. more: the file
-    goes on beyond what was read.
+    - keys: worker and number combined (see `key_of`)
+    - sequence[starts[i] : starts[i + 1]]: positions in `messages` of what request i sent, in order
+    - answers[i]: that of its answer, -1 if it has none
+    - damaged: lines left out
+    - more: the file continues beyond what was read
     """
 
     keys: np.ndarray
@@ -71,13 +73,13 @@ class RecordedPrompts:
 
 
 def key_of(worker: np.ndarray, request: np.ndarray) -> np.ndarray:
-    """One number for each request: that of its load-generating process, and its own in it."""
+    """One number per request: its load-generating process and its number in that process."""
     return worker << REQUEST_BITS | request
 
 
 @dataclass(slots=True)
 class _Role:
-    """Some lines, decoded."""
+    """Decoded lines."""
 
     keys: np.ndarray
     lengths: np.ndarray
@@ -89,8 +91,8 @@ class _Role:
 
 
 def read_prompts(path: Path, requests_limit: int = REQUESTS_LIMIT) -> RecordedPrompts | None:
-    """The prompts of a run, at most `requests_limit`, from the table and the parts in which it goes on; None if the
-    file is missing or not such a table.
+    """The prompts of a run, at most `requests_limit`, from the table and its further parts. None if the file is missing
+    or not such a table.
 
     Raises OSError if it cannot be read.
     """
@@ -123,11 +125,11 @@ def _is_table(path: Path) -> bool:
 
 
 def _chunks(path: Path) -> Iterator[tuple[list[bytes], int]]:
-    """Whole lines after the header, a few megabytes at a time, and whether a torn one followed at the end."""
+    """Whole lines after the header, a few megabytes at a time, and whether a torn line followed at the end."""
     with path.open("rb") as file:
         head = file.readline()
         if head.rstrip(b"\r\n") != _HEADER:
-            yield [], 1  # a part whose very header was torn, or which is something else
+            yield [], 1  # a part with a torn header, or another kind of file
             return
         rest = b""
         while data := file.read(_CHUNK_BYTES):
@@ -140,7 +142,7 @@ def _chunks(path: Path) -> Iterator[tuple[list[bytes], int]]:
 
 
 def _decode(lines: Sequence[bytes]) -> tuple[list[_Role], int]:
-    """These lines decoded, and how many could not be. Tried all at once; where that fails, in halves."""
+    """These lines decoded, and how many could not be. Tries all at once; if that fails, recurses into halves."""
     if not lines:
         return [], 0
     try:
@@ -194,7 +196,7 @@ def _counts(cells: Sequence[bytes], size: int) -> np.ndarray:
 
 
 def _numbers(cells: Sequence[bytes], size: int) -> np.ndarray:
-    """The values of all cells, one after the other. Raises ValueError (binascii.Error is one) on a foreign letter."""
+    """The values of all cells, concatenated. Raises ValueError (binascii.Error is one) on an invalid character."""
     data = binascii.a2b_base64(b"".join(cells).translate(_FROM_ALPHABET), strict_mode=True)
     values = np.frombuffer(data, dtype=np.uint8).reshape(-1, size).astype(np.int64)
     return values @ (256 ** np.arange(size - 1, -1, -1, dtype=np.int64))
@@ -220,10 +222,10 @@ def _assemble(parts: list[_Role], damaged: int, more: bool) -> RecordedPrompts:
     messages = Messages(sizes[first] & ~_ASSISTANT_BIT, (sizes[first] & _ASSISTANT_BIT) > 0, piece_starts, pieces[take])
     sequence, known = _positions(hashes, prompt)
     answers, answer_known = _positions(hashes, answer)
-    # A request that speaks of a message whose description was lost has an unknown beginning.
+    # The prefix of a request is unknown if the description of one of its messages was lost.
     request = np.repeat(np.arange(len(keys)), lengths)
     whole = np.bincount(request[~known], minlength=len(keys)) == 0
-    # A request that ended twice in the file (somebody joined two files) counts once.
+    # A request that is in the file twice (someone joined two files) counts once.
     whole[np.setdiff1d(np.arange(len(keys)), np.unique(keys, return_index=True)[1])] = False
     kept = lengths[whole]
     return RecordedPrompts(
@@ -238,7 +240,7 @@ def _assemble(parts: list[_Role], damaged: int, more: bool) -> RecordedPrompts:
 
 
 def _positions(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each wanted hash stands in the sorted `hashes`, and whether it does."""
+    """The position of each wanted hash in the sorted `hashes`, and whether it is there."""
     if not len(hashes):
         return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
     at = np.minimum(np.searchsorted(hashes, wanted), len(hashes) - 1)

@@ -1,4 +1,4 @@
-"""Reads replay.csv: what the trace asked for, a row a request."""
+"""Reads replay.csv: what the trace asked for, one row per request."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from tokenswarm.contract.tables import REPLAY_COLUMNS, REPLAY_CSV, names
 
 @dataclass(frozen=True)
 class ReplayPlan:
-    """requests: columns of the table but the blocks, in the order of the trace's times. ids[starts[r] : starts[r + 1]]
-    are request r's blocks, each of `block_tokens[r]` tokens."""
+    """requests: the table's columns except the blocks, in the order of the trace's times.
+
+    `ids[starts[r] : starts[r + 1]]` are request r's blocks, each of `block_tokens[r]` tokens.
+    """
 
     requests: pd.DataFrame
     ids: np.ndarray
@@ -25,7 +27,7 @@ class ReplayPlan:
 
     @property
     def has_blocks(self) -> bool:
-        """Whether the trace says what prompts share."""
+        """Whether the trace records what prompts share."""
         return len(self.ids) > 0
 
 
@@ -40,7 +42,7 @@ _REACHES = {
 
 
 def _fits(named: tuple[Hashable, pd.Series]) -> bool:
-    """Whether a column holds what a trace can ask for: numbers, where it is one of them."""
+    """Whether a column's values are possible in a trace: numbers, if it is numeric."""
     name, column = named
     if name not in _REACHES:
         return bool(column.notna().all()) if name == "conversation" else True
@@ -55,7 +57,7 @@ def _fits(named: tuple[Hashable, pd.Series]) -> bool:
 
 
 def read_replay_plan(folder: Path) -> ReplayPlan | None:
-    """The plan of a replay; None where there is none, or it cannot be read."""
+    """The plan of a replay; None if there is none, or it cannot be read."""
     try:
         table = pd.read_csv(folder / REPLAY_CSV, dtype={"conversation": str, "blocks": str})
     except (OSError, ValueError):
@@ -66,7 +68,7 @@ def read_replay_plan(folder: Path) -> ReplayPlan | None:
     try:
         blocks = [
             np.frombuffer(base64.b64decode(cell), dtype="<u4")
-            if isinstance(cell, str) and size == size  # without a size they say nothing
+            if isinstance(cell, str) and size == size  # without a size they mean nothing
             else np.zeros(0, dtype="<u4")
             for cell, size in zip(table["blocks"], table["block_tokens"], strict=True)
         ]

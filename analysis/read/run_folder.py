@@ -1,4 +1,4 @@
-"""Reads a run folder: anyone's, an old one, an incomplete one."""
+"""Reads a run folder, including old, incomplete and third-party ones."""
 
 from __future__ import annotations
 
@@ -46,12 +46,14 @@ _LATEST = 1000
 class Run:
     """A run folder in memory.
 
-    requests, engine_metrics and host_metrics have every column of `tokenswarm.contract.tables`: numbers as float64
-    (NaN = not measured; true/false as 1/0), text as categories or strings. Requests are in the order sent.
-    `damaged_lines` counts lines that are not rows (a torn last line, say); they are left out of the tables. `notes`
-    are sentences about what the folder lacks; `missing_files`: what of run.json and requests.csv is not there, or is
-    damaged. `going`: the run still writes into its folder.
-    `manifest_text`: run.json as it lies there, for people to read.
+    requests, engine_metrics and host_metrics have every column of `tokenswarm.contract.tables`: numbers as float64 (NaN
+    = not measured; true/false as 1/0), text as categories or strings. Requests are in the order sent.
+
+    - damaged_lines: lines that are not rows (such as a torn last line) and are left out of the tables
+    - notes: sentences about what the folder lacks
+    - missing_files: which of run.json and requests.csv are missing or damaged
+    - going: the run is still writing into its folder
+    - manifest_text: run.json as it is on disk, for people to read
     """
 
     folder: Path
@@ -67,18 +69,18 @@ class Run:
 
     @property
     def has_start_times(self) -> bool:
-        """Whether `sent_at` is a moment; of some imported runs it keeps the order of the requests alone."""
+        """Whether `sent_at` is a real time; in some imported runs it only keeps the order of the requests."""
         return self.manifest.imported is None or self.manifest.imported.start_times
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """The requests that enter figures: those sent in the measure phase (all, where the table has no phases)."""
+        """The requests that enter figures: those sent in the measure phase (all, if the table has no phases)."""
         phase = self.requests["phase"]
         return self.requests if phase.isna().all() else self.requests[(phase == "measure").to_numpy()]
 
 
 def dig(tree: object, *keys: str) -> object:
-    """`tree[k1][k2]...`, or None where the tree ends before."""
+    """`tree[k1][k2]...`, or None if a key is missing."""
     for key in keys:
         if not isinstance(tree, dict):
             return None
@@ -87,7 +89,7 @@ def dig(tree: object, *keys: str) -> object:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Read a run folder. Raises UserError(Exit.RUN_FOLDER) when there is nothing that can be read as one."""
+    """Read a run folder. Raises UserError(Exit.RUN_FOLDER) if it contains nothing readable."""
     path = Path(folder)
     if not path.is_dir():
         raise UserError(
@@ -128,7 +130,7 @@ def _missing_files(path: Path, manifest: Mapping[str, object]) -> tuple[str, ...
 
 
 def _last_sign(requests: pd.DataFrame, host: pd.DataFrame) -> float:
-    """The latest moment that the tables tell of: a run that goes on watches itself at least once a second."""
+    """The latest time in the tables: a run in progress records itself at least once a second."""
     return float(np.nanmax([*host["at"].tail(_LATEST), *requests["sent_at"].tail(1), 0.0]))
 
 
@@ -153,7 +155,7 @@ def _read_json_object(path: Path, notes: list[str]) -> dict[str, object]:
 class _WholeLines(io.RawIOBase):
     """The bytes of a file up to its last line end, counting lines as they pass.
 
-    A killed writer leaves a torn last line; half a row must not be taken for a row.
+    A killed writer leaves a torn last line, which must not be mistaken for a row.
     """
 
     def __init__(self, path: Path) -> None:
@@ -194,7 +196,7 @@ class _WholeLines(io.RawIOBase):
 def _read_parts(
     folder: Path, name: str, columns: tuple[Column, ...], needed: tuple[str, ...], notes: list[str]
 ) -> tuple[pd.DataFrame, int]:
-    """A table with all its parts (a long run has one an hour), and the number of lines that are not rows of it."""
+    """A table with all its parts (a long run has one per hour), and the number of lines that are not rows of it."""
     paths = table_parts(folder, name)
     _note_gaps(paths, folder, name, notes)
     tables, damaged = [], 0
@@ -206,7 +208,7 @@ def _read_parts(
 
 
 def _note_gaps(paths: list[Path], folder: Path, name: str, notes: list[str]) -> None:
-    """Say which parts somebody took away: figures are about those that are there."""
+    """Add a note if parts are missing: figures cover only those that are there."""
     numbers = [1 if path.name == name else int(path.name.split(".")[-2]) for path in paths]
     lacking = [part_name(name, number) for number in range(1, max(numbers, default=1)) if number not in numbers]
     if lacking:
@@ -217,7 +219,7 @@ def _note_gaps(paths: list[Path], folder: Path, name: str, notes: list[str]) -> 
 
 
 def _joined(tables: list[pd.DataFrame], columns: tuple[Column, ...]) -> pd.DataFrame:
-    """The tables one after the other. Categories of all of them are united first, else text would take their place."""
+    """The tables concatenated. Categories are united first, else they would turn into plain text."""
     for column in columns:
         if isinstance(tables[0][column.name].dtype, pd.CategoricalDtype):
             united = union_categoricals([table[column.name] for table in tables])
@@ -238,7 +240,7 @@ def _read_table(
     try:
         frame, lines, torn = _parse(path, columns, typed=True)
     except (ValueError, OverflowError):
-        # Some cell is not what its column promises: read text, and let what is no number become "not measured".
+        # Some cell has the wrong type: read text, and turn what is not a number into "not measured".
         try:
             frame, lines, torn = _parse(path, columns, typed=False)
         except (ValueError, OSError) as error:
@@ -276,7 +278,7 @@ def _parse(path: Path, columns: tuple[Column, ...], *, typed: bool) -> tuple[pd.
 
 
 def _dtype(column: Column) -> str:
-    # Not "category": pandas would make numbers of categories that look like numbers.
+    # Not "category": pandas would convert categories that look like numbers into numbers.
     return "str" if column.kind in ("text", "bool") else "float64"
 
 
@@ -295,12 +297,12 @@ def _conform(frame: pd.DataFrame, columns: tuple[Column, ...]) -> pd.DataFrame:
                 values = _possible(values, column)
         if column.kind == "text" and column.name not in _MANY_VALUES and values.dtype != "category":
             values = values.astype("category")
-        out[column.name] = values.array  # without an index, for which pandas would align the columns one by one
+        out[column.name] = values.array  # without an index, or pandas would align the columns one by one
     return pd.DataFrame(out, index=frame.index, copy=False)
 
 
 def _absent(column: Column, rows: int) -> pd.Series:
-    """A column that the file lacks: nothing in it was measured."""
+    """A column that the file lacks: all not measured."""
     if column.kind != "text":
         return pd.Series(np.full(rows, np.nan))
     if column.name in _MANY_VALUES:
@@ -312,17 +314,17 @@ _SIGNED = frozenset({"lateness_ms", "lateness_max_ms"})
 
 
 def _possible(values: pd.Series, column: Column) -> pd.Series:
-    """Numbers that cannot be true (infinite, absurdly large, a negative count or duration) count as not measured."""
+    """Impossible numbers (infinite, absurdly large, a negative count or duration) become "not measured"."""
     numbers = values.to_numpy()
     impossible = (np.abs(numbers) > LARGEST) | ((numbers < 0) & (column.name not in _SIGNED))
     return values.mask(impossible) if impossible.any() else values
 
 
 def _misses_left_out(requests: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Cached tokens of 0 where the engine tells a hit and leaves the field out for a miss, as older vLLM and SGLang do.
+    """Cached tokens of 0 if the engine reports hits but omits the field for a miss, as older vLLM and SGLang do.
 
-    Told by this: some answers have cached tokens and none has 0 of them, others have usage without. Taking these for
-    not measured would make the hit rate that of the hits alone.
+    The signs: some answers have cached tokens, none has 0 of them, and others have usage without the field. If these
+    counted as not measured, the hit rate would be that of the hits alone.
     """
     cached = requests["cached_tokens"].to_numpy()
     ok = (requests["status"] == "ok").to_numpy()
@@ -342,6 +344,6 @@ def _keep_rows_with_an_outcome(requests: pd.DataFrame) -> tuple[pd.DataFrame, in
     if not good.all():
         requests = requests[good]
     if not requests["sent_at"].is_monotonic_increasing:
-        # Rows are written as requests end; statistics of neighbours in time need them as they were sent.
+        # Rows are written in the order in which requests end; statistics over time need the order sent.
         requests = requests.sort_values("sent_at", kind="stable")
     return requests.reset_index(drop=True), int((~good).sum())

@@ -1,1 +1,1 @@
-"""What a workload is, before any engine runs: its arrivals, lengths and sessions, and what its prompts share."""
+"""Describes a workload before any engine runs it: arrivals, lengths, sessions, and what its prompts share."""

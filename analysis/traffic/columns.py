@@ -13,7 +13,7 @@ from tokenswarm.analysis.traffic.prompt_blocks import BYTES_PER_TOKEN, BlockColu
 
 
 class TrafficRequest(Protocol):
-    """What is asked of a request, as `tokenswarm.traces` gives it."""
+    """The attributes of a request that are needed here, as provided by `tokenswarm.traces`."""
 
     time_s: float | None
     input_tokens: int | None
@@ -29,13 +29,16 @@ class TrafficRequest(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A workload, by request in the order of the file. NaN, or -1 for `session`: not recorded.
+    """A workload; columns by request, in file order. NaN, or -1 for `session`: not recorded.
 
-    time_s: seconds. input_tokens, output_tokens: lengths; `estimated` if some of them are of characters. session:
-    numbers from 0 on. delay_s: pause before the request in its session. blocks: None if no prompt is known.
-    block_sizes: sizes of blocks, in tokens, that were seen; more than one cannot be put together. sample: where there
-    are too many blocks to keep, those of all prompts that were drawn; `blocks` are those of the first requests of the
-    file then.
+    - time_s: seconds
+    - input_tokens, output_tokens: lengths; `estimated`: some of them were estimated from characters
+    - session: numbers from 0
+    - delay_s: pause before the request within its session
+    - blocks: None if no prompt is known
+    - block_sizes: block sizes in tokens that occurred; blocks of different sizes cannot be combined
+    - sample: if there are too many blocks to keep, a sample from all prompts; `blocks` then covers the first requests
+      of the file
     """
 
     time_s: np.ndarray
@@ -53,7 +56,7 @@ class Traffic:
 
 
 def collect(requests: Iterable[TrafficRequest]) -> Traffic:
-    """The requests as columns. Text is cut into tokens of four bytes, where the file does not tell its blocks."""
+    """The requests as columns. Text is cut into tokens of four bytes if the file has no blocks."""
     columns = {name: array("d") for name in ("time_s", "input_tokens", "output_tokens", "delay_s")}
     sessions: dict[str, int] = {}
     session_of, blocks, sizes, estimated = array("q"), BlockColumns(), set(), False
@@ -86,31 +89,31 @@ def collect(requests: Iterable[TrafficRequest]) -> Traffic:
 
 
 def prompt_bytes(messages: Sequence[Mapping[str, object]]) -> bytes:
-    """A prompt as bytes that begin alike exactly if the messages do."""
+    """A prompt as bytes, such that two prompts share a prefix exactly if their messages do."""
     return "".join(f"\x00{message.get('role')}\x00{_text(message.get('content'))}" for message in messages).encode(
         "utf-8", "surrogatepass"
     )
 
 
 def _text(content: object) -> str:
-    if isinstance(content, list):  # parts, some of which may be no text
+    if isinstance(content, list):  # parts, some of which may not be text
         return "\x01".join(str(part.get("text", part)) if isinstance(part, dict) else str(part) for part in content)
     return "" if content is None else str(content)
 
 
 def with_all_blocks(traffic: Traffic) -> Traffic:
-    """The requests whose blocks are all kept: the first ones of the file, where there are too many blocks."""
+    """The requests whose blocks are all kept: the first ones of the file, if there are too many blocks."""
     if traffic.sample is None or traffic.blocks is None:
         return traffic
     return _of_places(traffic, np.arange(len(traffic.blocks.starts) - 1))
 
 
 def first_requests(traffic: Traffic, most: int) -> Traffic:
-    """The first of them by time, or of the file where times are missing."""
+    """The first of them by time, or in file order if times are missing."""
     traffic = with_all_blocks(traffic)
     if len(traffic) <= most:
         return traffic
-    return _of_places(traffic, np.argsort(traffic.time_s, kind="stable")[:most])  # NaN last, in the order of the file
+    return _of_places(traffic, np.argsort(traffic.time_s, kind="stable")[:most])  # NaN last, in file order
 
 
 def reordered(traffic: Traffic, order: np.ndarray) -> Traffic:

@@ -1,4 +1,4 @@
-"""Was it a replay of its trace? What the trace asked for beside what was sent and measured."""
+"""How faithful a replay was: what the trace asked for, and what was sent and measured."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SMALLEST_BLOCK = 16
 
 
 def fidelity_of(run: Run, cache: Yardstick) -> Fidelity | None:
-    """The replay beside its trace; None for a run that is none. `cache`: what the prompts sent allow."""
+    """The replay compared with its trace; None if the run is not a replay. `cache`: what the prompts sent allow."""
     plan = read_replay_plan(run.folder)
     start = next((phase.start for phase in run.manifest.phases or () if phase.name == "measure"), None)
     if plan is None or start is None:
@@ -42,7 +42,7 @@ def fidelity_of(run: Run, cache: Yardstick) -> Fidelity | None:
 
 
 def joined(plan: ReplayPlan, rows: pd.DataFrame) -> pd.DataFrame:
-    """The plan's requests with what became of each: times of its first try, lengths of its last."""
+    """The plan's requests, each with its outcome: times of its first attempt, lengths of its last."""
     keys = ["conversation", "turn"]
     rows = rows.assign(conversation=rows["conversation"].astype(str)).sort_values("attempt", kind="stable")
     first = rows.drop_duplicates(keys, keep="first")[[*keys, "scheduled_at", "sent_at", "lateness_ms"]]
@@ -95,7 +95,7 @@ def _rate(times: np.ndarray) -> Figure:
 
 
 def _percentiles(values: np.ndarray, unit: str, why: str) -> tuple[Figure, Figure]:
-    """p50 and p99. No interval: these are all the requests that there are, not a sample."""
+    """p50 and p99. No interval: these are all the requests there are, not a sample."""
     made = [float(np.quantile(values, share)) if len(values) else None for share in (0.5, 0.99)]
     middle, high = (Estimate(value, n=len(values), why=why).figure(unit) for value in made)
     return middle, high
@@ -119,10 +119,10 @@ def _sharing(fidelity: Fidelity, plan: ReplayPlan, run: Run, cache: Yardstick) -
 
 
 def implied_curve(plan: ReplayPlan, block_tokens: int) -> HitCurve | None:
-    """Hits by cache size of the trace itself, in an engine's blocks of `block_tokens`; None where it has no ids.
+    """Hits by cache size of the trace itself, in an engine's blocks of `block_tokens`; None if it has no ids.
 
-    An engine's block is the trace's block in which it ends, at that place of it: an id stands for all before it too. It
-    must be whole, and one token of a prompt is always computed.
+    An engine's block is identified by the trace's block in which it ends and the position there, because an id stands
+    for everything before it too. It must be whole, and one token of a prompt is always computed.
     """
     if not plan.has_blocks:
         return None

@@ -1,7 +1,7 @@
-"""A recorded workload as the figures of a synthetic one: lengths, turns, pauses, arrivals, shared beginnings. Pure.
+"""A recorded workload as the parameters of a synthetic one: lengths, turns, pauses, arrivals, shared prefixes. Pure.
 
-Distributions are those of a scenario (kind and numbers). Each says how far it is from what it was fitted to: the
-largest distance of the two cumulative distributions (Kolmogorov and Smirnov's statistic, 0..1).
+Distributions are those of a scenario (kind and parameters). Each has its distance from the data it was fitted to: the
+largest difference between the two cumulative distributions (Kolmogorov-Smirnov statistic, 0..1).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EVEN_CV = 0.05
 
 
 class FittedLaw(msgspec.Struct):
-    """A distribution as a scenario writes it. distance: from the data, 0..1. of: how many values there were."""
+    """A distribution as a scenario writes it. distance: from the data, 0..1. of: the number of values."""
 
     law: dict[str, object] | float
     distance: float
@@ -38,7 +38,7 @@ class FittedLaw(msgspec.Struct):
 
 
 class Arrivals(msgspec.Struct):
-    """Requests/s, and the law of the gaps with its coefficient of variation."""
+    """Requests/s, and the distribution of the gaps with its coefficient of variation."""
 
     rate: float
     law: str
@@ -46,15 +46,18 @@ class Arrivals(msgspec.Struct):
 
 
 class Popular(msgspec.Struct):
-    """A beginning of many sessions: their share of all (0..1), and its length."""
+    """A prefix shared by many sessions: their share of all (0..1), and its length."""
 
     share: float
     tokens: float
 
 
 class Beginnings(msgspec.Struct):
-    """Shared beginnings of sessions: the most popular ones; of the others how many there are, their Zipf exponent (by
-    maximum likelihood over ranks) and their length weighted by use; the share of the sessions that have any (0..1)."""
+    """Shared prefixes of sessions: the most popular ones, and for the others their number, Zipf exponent (maximum
+    likelihood over ranks) and mean length weighted by use.
+
+    Also the share of the sessions that have any (0..1).
+    """
 
     popular: list[Popular]
     others: int
@@ -64,8 +67,11 @@ class Beginnings(msgspec.Struct):
 
 
 class Fit(msgspec.Struct):
-    """The figures of a synthetic workload. None: the file does not tell. inferred: sessions were found by what prompts
-    begin with, since the file names none. longest_tokens: prompt and answer together."""
+    """The parameters of a synthetic workload. None: not in the file.
+
+    inferred: the file has no sessions, so they were inferred from common prefixes of prompts. longest_tokens: prompt
+    and answer together.
+    """
 
     arrivals: Arrivals | None
     beginnings: Beginnings | None
@@ -80,7 +86,7 @@ class Fit(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class _Sessions:
-    """Of each request: its session, its turn from 1 on, and the request before it in its session (-1: none)."""
+    """For each request: its session, its turn from 1, and the previous request of its session (-1: none)."""
 
     session: np.ndarray
     turn: np.ndarray
@@ -89,11 +95,11 @@ class _Sessions:
 
 
 def fit(traffic: Traffic) -> Fit:
-    """The figures of a workload. Raises ValueError, with a sentence, where no prompt's length is known."""
+    """The parameters of a workload. Raises ValueError, with a sentence, if no prompt's length is known."""
     traffic = _in_order(traffic)
     traffic = with_all_blocks(traffic)
     if traffic.blocks is not None and traffic.blocks.block_tokens < TEXT_BLOCK:
-        # By single tokens all texts begin alike: with the name of a role.
+        # In blocks of single tokens all texts share a prefix: the name of a role.
         traffic = replace(traffic, blocks=coarser(traffic.blocks, TEXT_BLOCK))
     if np.isnan(traffic.input_tokens).all():
         raise ValueError("no prompt's length is recorded, so there is nothing to fit")
@@ -120,8 +126,9 @@ def fit(traffic: Traffic) -> Fit:
 
 
 def fit_law(values: np.ndarray) -> FittedLaw | None:
-    """The nearest of constant, lognormal, exponential, or else 40 quantiles of equal weight. NaN: not known; None if
-    nothing is."""
+    """The closest of constant, lognormal and exponential, or else 40 quantiles of equal weight. NaN: not known; None if
+    no value is known.
+    """
     known = np.sort(values[~np.isnan(values)])
     if not len(known):
         return None
@@ -170,14 +177,14 @@ def _short(value: float) -> float:
 
 
 def _distance(known: np.ndarray, cdf: object) -> float:
-    """The largest distance between the share of `known` (ascending) at or below each value and the law's."""
+    """The largest difference between the cumulative distributions of `known` (ascending) and of the law."""
     at, last = np.unique(known, return_index=True)
     share = np.append(last[1:], len(known)) / len(known)
     return float(np.abs(share - cdf(at)).max())  # type: ignore[operator]
 
 
 def _in_order(traffic: Traffic) -> Traffic:
-    """By time, where all times are known."""
+    """In time order, if all times are known."""
     if np.isnan(traffic.time_s).any() or not (np.diff(traffic.time_s) < 0).any():
         return traffic
     return reordered(traffic, np.argsort(traffic.time_s, kind="stable"))
@@ -206,8 +213,11 @@ def _sessions(traffic: Traffic) -> _Sessions:
 
 
 def _infer(blocks: PromptBlocks, input_tokens: np.ndarray, before: np.ndarray) -> None:
-    """Put into `before` the request that each one goes on from: the latest whose whole blocks it begins with, which is
-    shorter, and which no other has gone on from yet. A prompt that is one block alone has no successor."""
+    """Set in `before` the request that each one continues: the latest one that is shorter, whose whole blocks it begins
+    with, and which no other request continues yet.
+
+    A prompt of only one block has no successor.
+    """
     nodes = beginnings(blocks.ids, blocks.starts)
     waiting: dict[int, list[int]] = {}
     for request in range(len(before)):
@@ -217,7 +227,7 @@ def _infer(blocks: PromptBlocks, input_tokens: np.ndarray, before: np.ndarray) -
             if candidates and input_tokens[candidates[-1]] < input_tokens[request]:
                 before[request] = candidates.pop()
                 break
-        whole = int(input_tokens[request] // blocks.block_tokens)  # the last block of a prompt is seldom a whole one
+        whole = int(input_tokens[request] // blocks.block_tokens)  # the last block of a prompt is rarely whole
         if whole >= 2 and len(own) >= whole:
             waiting.setdefault(own[whole - 1], []).append(request)
 
@@ -225,7 +235,7 @@ def _infer(blocks: PromptBlocks, input_tokens: np.ndarray, before: np.ndarray) -
 def _beginnings(
     blocks: PromptBlocks | None, sessions: _Sessions, input_tokens: np.ndarray
 ) -> tuple[Beginnings | None, np.ndarray]:
-    """(what sessions begin with in common, None if nothing; of each request the tokens of its shared beginning)."""
+    """(shared prefixes of sessions, None if there are none; the tokens of each request's shared prefix)."""
     lengths = np.zeros(len(input_tokens))
     if blocks is None:
         return None, lengths
@@ -264,12 +274,12 @@ def _beginnings(
 
 
 def _floor(share: float) -> float:
-    """Four digits, never more than the share, so that shares do not add up to more than their sum."""
+    """Rounded down to four digits, so that shares do not add up to more than their total."""
     return math.floor(share * 1e4) / 1e4
 
 
 def _zipf_exponent(counts: np.ndarray) -> float:
-    """The exponent s, 0 to 5, that makes these counts, descending by rank, most likely."""
+    """The maximum-likelihood exponent s, 0 to 5, for these counts, descending by rank."""
     if len(counts) < 2:
         return 0.0
     logs = np.log(np.arange(1, len(counts) + 1))
@@ -292,7 +302,7 @@ def _arrivals(time_s: np.ndarray) -> Arrivals | None:
 
 
 def _pauses(traffic: Traffic, later: np.ndarray, previous: np.ndarray) -> FittedLaw | None:
-    """Pauses between an answer and the next request of a session: as recorded, or from the times of the requests."""
+    """Pauses between an answer and the next request of its session: as recorded, or from the requests' times."""
     recorded = traffic.delay_s[later]
     if not np.isnan(recorded).all():
         return fit_law(recorded)

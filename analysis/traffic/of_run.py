@@ -1,4 +1,4 @@
-"""The profile of what a run sent: its measured requests, by its own tables."""
+"""The profile of what a run sent, from the tables of its measured requests."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ _MS_PER_S = 1e3
 
 
 def profile_of_run(run: Run) -> TrafficProfile:
-    """Of the requests sent in the measure phase, first tries, in the order sent. What they share is told of those that
-    succeeded; the cache begins with what the warm-up left in it."""
+    """The profile of the requests sent in the measure phase (first attempts), in the order sent.
+
+    What they share covers only those that succeeded; the cache starts with what the warm-up left in it.
+    """
     rows = run.measured
     if rows["attempt"].notna().any():
         rows = rows[(rows["attempt"].fillna(1) == 1).to_numpy()]
@@ -48,7 +50,7 @@ def _sessions(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _delays(rows: pd.DataFrame) -> np.ndarray:
-    """Seconds from the end of the answer before in the same session to a request; NaN of its first."""
+    """Seconds from the end of the previous answer in the same session to each request; NaN for the first."""
     end = rows["sent_at"].to_numpy() + rows["e2e_ms"].to_numpy() / _MS_PER_S
     before = pd.Series(end, index=rows.index).groupby(rows["conversation"], observed=True).shift(1).to_numpy()
     return np.maximum(rows["sent_at"].to_numpy() - before, 0.0)

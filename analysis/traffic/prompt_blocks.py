@@ -1,4 +1,4 @@
-"""The blocks of recorded prompts: all of them, or of more than fit into memory a sample."""
+"""The blocks of recorded prompts: all of them or, if they do not fit into memory, a sample."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ _AT_ONCE, _REQUESTS_AT_ONCE = 1_000_000, 20_000
 
 @dataclass(frozen=True, slots=True)
 class PromptBlocks:
-    """Each prompt as a row of ids of blocks of `block_tokens`: ids[starts[r] : starts[r + 1]] is request r's."""
+    """Each prompt as a row of block ids, `block_tokens` tokens each: `ids[starts[r] : starts[r + 1]]` belong to request
+    r.
+    """
 
     ids: np.ndarray
     starts: np.ndarray
@@ -33,8 +35,10 @@ class PromptBlocks:
 
 
 class BlockColumns:
-    """Ids of all prompts, one behind the other; of text, single tokens until there are too many of them. Beyond
-    MAX_BLOCKS the further prompts go into a sample alone, which is of all prompts."""
+    """The ids of all prompts, concatenated; for text, single tokens until there are too many of them.
+
+    Beyond MAX_BLOCKS, further prompts go only into a sample, which covers all prompts.
+    """
 
     def __init__(self) -> None:
         self._ids, self._starts = array("q"), array("q", [0])
@@ -46,16 +50,16 @@ class BlockColumns:
         self._sampler: BlockSampler | None = None
 
     def add_ids(self, ids: list[int], scope: str) -> None:
-        """A prompt whose blocks have ids; equal ids of two scopes are two blocks."""
+        """Add a prompt with block ids; equal ids in two scopes are different blocks."""
         self._of_ids = True
-        if scope:  # a first id of its own would move the blocks by one, so every id is changed
+        if scope:  # prepending an id would shift the blocks by one, so every id is changed instead
             shift = self._scopes.setdefault(scope, len(self._scopes)) << 40
             ids = [each ^ shift for each in ids]
         self._ids.extend(ids)
         self._ended()
 
     def add_text(self, text: bytes) -> None:
-        """A prompt as text; one that is not known is empty."""
+        """Add a prompt as text; empty if it is unknown."""
         if text:
             self._of_text = True
             whole = len(text) // BYTES_PER_TOKEN * BYTES_PER_TOKEN
@@ -73,8 +77,10 @@ class BlockColumns:
             self._draw()
 
     def finished(self, block_tokens: int | None) -> tuple[PromptBlocks | None, BlockSample | None]:
-        """What was collected: the prompts that were kept whole, and the sample where these are not all. None where no
-        prompt is known, or some by their ids and some by their text."""
+        """What was collected: the prompts kept whole, and the sample if they are not all.
+
+        None if no prompt is known, or some have ids and others text.
+        """
         size = block_tokens if self._of_ids else self._every
         if self._of_text == self._of_ids or not size or not (len(self._ids) or self._sampler):
             return None, None
@@ -106,7 +112,7 @@ def _array(column: array[int]) -> np.ndarray:
 
 
 def reordered_blocks(blocks: PromptBlocks, order: np.ndarray) -> PromptBlocks:
-    """The prompts of these places, in this order."""
+    """The prompts at these positions, in this order."""
     if len(order) == len(blocks.starts) - 1 and (np.diff(order) == 1).all():
         return blocks
     lengths = np.diff(blocks.starts)[order]
@@ -116,7 +122,7 @@ def reordered_blocks(blocks: PromptBlocks, order: np.ndarray) -> PromptBlocks:
 
 
 def coarser(blocks: PromptBlocks, block_tokens: int) -> PromptBlocks:
-    """The same prompts in larger blocks, a multiple of what they have; what fills no whole block is left out."""
+    """The same prompts in larger blocks, a multiple of their size; blocks that are not full are left out."""
     if block_tokens == blocks.block_tokens:
         return blocks
     factor = block_tokens // blocks.block_tokens

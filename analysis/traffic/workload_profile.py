@@ -22,7 +22,7 @@ _MINUTE_S = 60.0
 
 
 class Lengths(msgspec.Struct):
-    """A distribution of lengths, in tokens, or of turns. `known`: how many requests tell theirs."""
+    """A distribution of lengths, in tokens, or of turns. `known`: how many requests record theirs."""
 
     known: int
     mean: float
@@ -34,15 +34,20 @@ class Lengths(msgspec.Struct):
 
 
 class Minute(msgspec.Struct):
-    """The largest minute: its start, seconds from the first arrival, and its requests."""
+    """The busiest minute: its start, seconds from the first arrival, and its requests."""
 
     start_s: float
     requests: int
 
 
 class ArrivalFigures(msgspec.Struct):
-    """Arrivals. rate: requests/s on the mean. cv: of the gaps between them (1: Poisson). dispersion: variance / mean of
-    the arrivals in a second (1: Poisson). over_time: requests/s in equal parts of the time."""
+    """Arrivals.
+
+    - rate: mean requests/s
+    - cv: coefficient of variation of the gaps between them (1: Poisson)
+    - dispersion: variance / mean of the arrivals per second (1: Poisson)
+    - over_time: requests/s in equal parts of the time
+    """
 
     duration_s: float
     rate: float
@@ -54,7 +59,7 @@ class ArrivalFigures(msgspec.Struct):
 
 
 class SessionFigures(msgspec.Struct):
-    """Sessions. turns: requests in a session. delay_s: pauses between an answer and the next request."""
+    """Sessions. turns: requests per session. delay_s: pauses between an answer and the next request."""
 
     sessions: int
     turns: Lengths
@@ -62,9 +67,11 @@ class SessionFigures(msgspec.Struct):
 
 
 class SharedFigures(msgspec.Struct):
-    """What prompts share, as shares (0..1) of all prompt tokens. fixed: beginnings that at least `fixed_share` of the
-    sessions have (of the requests, where no sessions are known). own_session: found in an earlier request of the same
-    session."""
+    """What prompts share, as shares (0..1) of all prompt tokens.
+
+    fixed: in prefixes that at least `fixed_share` of the sessions have (of the requests, if there are no sessions).
+    own_session: found in an earlier request of the same session.
+    """
 
     fixed: float
     fixed_share: float
@@ -73,7 +80,8 @@ class SharedFigures(msgspec.Struct):
 
 class CachePoint(msgspec.Struct):
     """What an LRU cache of `tokens` tokens finds, as a share of the prompt tokens. error: half of a 95% interval; None
-    where the figure is exact."""
+    if exact.
+    """
 
     tokens: int
     rate: float
@@ -81,7 +89,7 @@ class CachePoint(msgspec.Struct):
 
 
 class BlockPoint(msgspec.Struct):
-    """What a cache without limits finds if it keeps blocks of `size` tokens; `error` as of CachePoint."""
+    """What an unlimited cache finds with blocks of `size` tokens; `error` as in CachePoint."""
 
     size: int
     rate: float
@@ -89,9 +97,12 @@ class BlockPoint(msgspec.Struct):
 
 
 class HitRates(msgspec.Struct):
-    """Hits of a prefix cache, as shares of the prompt tokens. lru: at `block_tokens`, by the cache's size.
-    half_at, ninety_at: tokens of a cache that finds half, and nine tenths, of what one without limits finds. sampled:
-    share of the blocks that were looked at, where there are too many of them; None: all."""
+    """Hits of a prefix cache, as shares of the prompt tokens.
+
+    - lru: with blocks of `block_tokens`, by cache size
+    - half_at, ninety_at: tokens of a cache that finds 50% and 90% of what an unlimited one finds
+    - sampled: share of the blocks that were looked at, if there are too many; None: all
+    """
 
     unbounded: float
     block_tokens: int
@@ -103,10 +114,10 @@ class HitRates(msgspec.Struct):
 
 
 class TrafficProfile(msgspec.Struct):
-    """A workload. None: the file does not tell; `why` has the reason by the field's name.
+    """A workload. None: not in the file; `why` has the reason by the field's name.
 
-    estimated: some lengths were estimated from characters, at four bytes a token. rule_of_thumb: what the field's rule
-    says of it, as far as that can be told without an engine.
+    estimated: some lengths were estimated, at four bytes per token. rule_of_thumb: what the field's rule says about it,
+    as far as that is known without an engine.
     """
 
     requests: int
@@ -123,14 +134,14 @@ class TrafficProfile(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What prompts share; None where nobody knows."""
+    """What prompts share; None if unknown."""
 
     shared: SharedFigures | None
     hit_rate: HitRates | None
 
 
 def profile(traffic: Traffic, sharing: Sharing | None = None) -> TrafficProfile:
-    """All figures of a workload. `sharing`: what its prompts share, where that is known otherwise than by blocks."""
+    """All figures of a workload. `sharing`: what its prompts share, if known from something other than blocks."""
     sharing = sharing or _sharing_of(traffic)
     result = TrafficProfile(
         requests=len(traffic),
@@ -185,7 +196,7 @@ def _arrivals(recorded_s: np.ndarray) -> ArrivalFigures | None:
         duration_s=duration,
         rate=len(gaps) / duration if duration else 0.0,
         cv=float(gaps.std() / gaps.mean()) if duration and len(gaps) > 1 else None,
-        # The last second is seldom a whole one.
+        # The last second is rarely complete.
         dispersion=float(seconds[:-1].var() / seconds[:-1].mean())
         if seconds is not None and seconds[:-1].any()
         else None,
@@ -205,14 +216,16 @@ def _sessions(traffic: Traffic) -> SessionFigures | None:
 
 
 def _sharing_of(traffic: Traffic) -> Sharing:
-    """Of more blocks than can be kept: what is fixed by the first requests of the file, hits by a sample of all."""
+    """If there are too many blocks to keep: the fixed share from the file's first requests, hits from a sample of
+    all.
+    """
     if traffic.sample is None:
         return _sharing(traffic)
     return Sharing(_sharing(with_all_blocks(traffic), sizes=False).shared, _sampled_rates(traffic, traffic.sample))
 
 
 def _order(traffic: Traffic) -> np.ndarray | None:
-    """The requests in the order of their times; None where that is the file's."""
+    """The requests in time order; None if the file is already in that order."""
     return np.argsort(traffic.time_s, kind="stable") if not np.isnan(traffic.time_s).any() else None
 
 
@@ -243,7 +256,7 @@ def _sampled_rates(traffic: Traffic, sample: BlockSample) -> HitRates:
 
 
 def _sharing(traffic: Traffic, *, sizes: bool = True) -> Sharing:
-    """`sizes`: for blocks of all sizes, not of the recorded one alone."""
+    """`sizes`: for several block sizes, not only the recorded one."""
     if traffic.blocks is None:
         return Sharing(None, None)
     order = _order(traffic)
@@ -271,12 +284,14 @@ def _sharing(traffic: Traffic, *, sizes: bool = True) -> Sharing:
 
 
 def own_shares(uses: Uses, session: np.ndarray) -> SharedFigures:
-    """What requests share with their own session and with all; `session` as `Traffic` has it, by request of `uses`."""
+    """What requests share with their own session and with all requests; `session` as in `Traffic`, by request of
+    `uses`.
+    """
     return SharedFigures(_fixed(uses, session), FIXED_SHARE, _own_session(uses, session))
 
 
 def sharing_of_curves(curves: Mapping[int, HitCurve], base: int, shared: SharedFigures) -> Sharing:
-    """Sharing from curves by size of block; `base`: the one that is drawn."""
+    """Sharing from curves by block size; `base`: the one that is drawn."""
     curve = curves[base]
     return Sharing(
         shared,
@@ -292,14 +307,14 @@ def sharing_of_curves(curves: Mapping[int, HitCurve], base: int, shared: SharedF
 
 
 def _base_size(recorded: int) -> int:
-    """The size of block at which the curve is drawn: vLLM's 16 where text leaves the choice, else the recorded one."""
+    """The block size of the drawn curve: vLLM's 16 if text allows any, else the recorded one."""
     return 16 if recorded == 1 else recorded
 
 
 def _fixed(uses: Uses, session: np.ndarray) -> float:
     """Share of the prompt tokens in runs that FIXED_SHARE of the sessions, and at least two of them, begin with.
 
-    A request that belongs to no session is one by itself.
+    A request without a session counts as a session of its own.
     """
     by, of_use = _sessions_of(uses, session)
     pairs = np.unique(uses.run * by + of_use) // by
@@ -320,7 +335,7 @@ def _own_session(uses: Uses, session: np.ndarray) -> float | None:
 
 
 def _sessions_of(uses: Uses, session: np.ndarray) -> tuple[int, np.ndarray]:
-    """(a number above all sessions' numbers, the session of each use)."""
+    """(a number above all session numbers, the session of each use)."""
     alone = int(session.max(initial=-1)) + 1
     numbers = np.where(session >= 0, session, alone + np.arange(len(session)))
     return alone + len(session) + 1, numbers[uses.request]
@@ -331,7 +346,7 @@ def _share(uses: Uses, which: np.ndarray) -> float:
 
 
 def _points(curve: HitCurve) -> list[CachePoint]:
-    """1, 2, 5, 10, ... thousand tokens, up to the size that finds all."""
+    """1, 2, 5, 10, ... thousand tokens, up to the size that finds everything."""
     points: list[CachePoint] = []
     size, steps = float(_FIRST_SIZE), (2.0, 2.5, 2.0)
     while True:

@@ -1,1 +1,1 @@
-"""Whether a run can be trusted, and what its gates come to."""
+"""Whether a run can be trusted, and the results of its gates."""

@@ -1,11 +1,11 @@
-"""What evidence says of a claim: from an interval, or from what was seen, to one of four states. Pure functions.
+"""What evidence says about a claim: from an interval or from trials to one of four states. Pure functions.
 
-A claim is a region in which a figure lies if it holds (an open end for "at least"). The 95% interval of what was
-measured decides: inside the region the claim is supported, outside of it contradicted, across its edge undecided. A
+A claim is a region that contains a figure if the claim holds (with an open end for "at least"). The 95% interval of the
+measurement decides: inside the region the claim is supported, outside it contradicted, across its edge undecided. A
 sentence that says "always" is contradicted by one counterexample, and supported by enough trials without any.
 
-A CPU or a simulator says nothing of how fast an engine is on a GPU, and a simulator nothing of an engine at all: such
-evidence neither supports nor contradicts, whatever it shows.
+A CPU or a simulator says nothing about an engine's speed on a GPU, and a simulator nothing about an engine at all: such
+evidence neither supports nor contradicts.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ Judgement = tuple[str, str]
 
 
 def by_interval(region: Sequence[float | None], low: float | None, high: float | None) -> str:
-    """SUPPORTED where [low, high] lies inside the region, CONTRADICTED where outside of it, else UNDECIDED. An end that
-    is not known may lie anywhere."""
+    """SUPPORTED if [low, high] lies inside the region, CONTRADICTED if outside, else UNDECIDED. An unknown end may lie
+    anywhere.
+    """
     least, most = region
     if (least is not None and high is not None and high < least) or (
         most is not None and low is not None and low > most
@@ -49,7 +50,7 @@ def by_interval(region: Sequence[float | None], low: float | None, high: float |
 
 
 def by_trials(trials: int, failures: int, enough: int = ENOUGH_TRIALS) -> Judgement:
-    """Of a sentence that says "always"."""
+    """The state of a sentence that says "always"."""
     if failures:
         return CONTRADICTED, f"{failures} of {trials} trials are counterexamples"
     if trials < enough:
@@ -96,8 +97,9 @@ def _interval_words(state: str, region: Sequence[float | None], evidence: ClaimE
 
 
 def together(evidence: Sequence[ClaimEvidence], wanted: int) -> Judgement:
-    """The state of a claim about `wanted` engines, of which these were looked at: one that contradicts it is enough,
-    all are needed to support it."""
+    """The state of a claim about `wanted` engines, of which these were tested: one contradiction is enough, support
+    needs all.
+    """
     if not evidence:
         return NOT_TESTABLE, "nothing was measured"
     names = {
@@ -133,7 +135,10 @@ def settle(record: ClaimRecord, wanted: int) -> ClaimRecord:
 
 def spread_ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float] | None:
     """Ratio of the standard deviations of the logarithms, b over a, with its 95% interval (F distribution of normal
-    samples); None for fewer than two values, or where a side does not vary."""
+    samples).
+
+    None for fewer than two values, or if a side does not vary.
+    """
     if min(len(a), len(b)) < 2 or min(*a, *b) <= 0:
         return None
     spreads = [float(np.log(np.array(side)).std(ddof=1)) for side in (a, b)]
@@ -147,8 +152,10 @@ def spread_ratio(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, 
 
 
 def trend(first: tuple[float, float, float], last: tuple[float, float, float]) -> tuple[float, float, float]:
-    """How much a ratio grew from one point to another, with its 95% interval: the ratio of two independent ratios, each
-    (value, low, high); half widths of the logarithms add in quadrature."""
+    """How much a ratio grew from one point to another, with its 95% interval.
+
+    The ratio of two independent ratios, each (value, low, high); half widths of the logarithms are added in quadrature.
+    """
     change = math.log(last[0]) - math.log(first[0])
     down = math.hypot(math.log(last[0] / last[1]), math.log(first[2] / first[0]))
     up = math.hypot(math.log(last[2] / last[0]), math.log(first[0] / first[1]))

@@ -1,4 +1,4 @@
-"""What is known of a run that says whether it is whole and its load generator kept up: the facts that rules look at."""
+"""The facts about a run that the validity rules look at: whether it is complete, and its load generator kept up."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def gather(run: Run, window: Window | None) -> Facts:
 
 
 def limited_share(rows: pd.DataFrame) -> float | None:
-    """The share of the requests that ended, ok or failed, that a limit of the endpoint's own refused."""
+    """Share of the requests that ended, ok or failed, that were refused by a limit of the endpoint."""
     ended = rows["status"].isin(("ok", "failed")).to_numpy()
     limited = rows["error"].astype("object").isin(LIMIT_KINDS).to_numpy() & ended
     return float(limited.sum() / ended.sum()) if ended.any() else None
@@ -140,7 +140,7 @@ def worker_samples(run: Run, window: Window | None) -> pd.DataFrame:
 
 
 def busiest_cpu_share(workers: pd.DataFrame) -> float | None:
-    """The CPU share of the busiest worker over its busiest SUSTAINED_S seconds (their median)."""
+    """The CPU share of the busiest worker over its busiest SUSTAINED_S seconds (median)."""
     peaks = []
     for _, samples in workers.dropna(subset=["cpu_share"]).groupby("source", observed=True):
         series = pd.Series(samples["cpu_share"].to_numpy(), index=pd.to_datetime(samples["at"].to_numpy(), unit="s"))
@@ -150,14 +150,16 @@ def busiest_cpu_share(workers: pd.DataFrame) -> float | None:
             peaks.append(float(series.median()))
             continue
         rolling = series.rolling(f"{SUSTAINED_S}s").median()
-        # The first windows are shorter than the time that makes a load "sustained".
+        # The first windows are shorter than SUSTAINED_S.
         peaks.append(float(rolling[series.index >= series.index[0] + pd.Timedelta(seconds=SUSTAINED_S - 1)].max()))
     return max(peaks, default=None)
 
 
 def stalled_share(workers: pd.DataFrame, window: Window | None) -> float | None:
-    """The share of the window in which the worker that was held up most stood still, from its worst delays of each
-    second: of two stalls in a second only the longer one is known."""
+    """Share of the window in which the most delayed worker was blocked, from its worst delay in each second.
+
+    Of two stalls within a second only the longer one is known.
+    """
     lags = workers[["source", "loop_lag_ms"]].dropna()
     if window is None or not window.seconds or lags.empty:
         return None
@@ -166,9 +168,9 @@ def stalled_share(workers: pd.DataFrame, window: Window | None) -> float | None:
 
 
 def error_bound_ms(rows: pd.DataFrame, workers: pd.DataFrame) -> float | None:
-    """How far a latency of this run may be off: p99 of what each request knows of its own stamps.
+    """The error bound of a latency in this run: p99 of what each request knows about its own timestamps.
 
-    Where requests carry none (answers that were not streamed), how long received bytes lay unread.
+    If requests have none (answers that were not streamed), how long received bytes waited to be read.
     """
     known = _percentile(rows["ttft_uncertainty_ms"].to_numpy(), 99)
     return known if known is not None else _percentile(workers["read_lag_p99_ms"].to_numpy(), 100)

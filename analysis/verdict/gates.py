@@ -1,6 +1,6 @@
-"""What a run's gates come to: how it came out, and cases for CI that say the same.
+"""The results of a run's gates: how it came out, and the matching cases for CI.
 
-A gate is met, missed or undetermined. Undetermined passes, unless it is judged strictly.
+A gate is met, missed or undetermined. Undetermined passes, unless judged strictly.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_ENDED = ("began", "run_ended", "still_going")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing that CI counts: a gate, the run's validity, or that requests succeed at all."""
+    """One CI test case: a gate, the run's validity, or that any request succeeded."""
 
     name: str
     state: str
@@ -34,7 +34,7 @@ class Case:
 
 
 def judged(summary: Summary, strict: bool = False) -> OutcomeRecord:
-    """How the run came out, as `outcome` of summary.json tells it."""
+    """How the run came out, as in `outcome` of summary.json."""
     gates: list[SloGate | Gate] = [*summary.slo, *baseline_gates(summary), *(summary.drift_gates or [])]
     states = {gate.state for gate in gates}
     facts = facts_of_reasons(
@@ -51,18 +51,18 @@ def judged(summary: Summary, strict: bool = False) -> OutcomeRecord:
 
 
 def sentence_of(gate: SloGate | Gate) -> str:
-    """What any gate, of an SLO, the baseline or drift, came to."""
+    """The result of any gate: of an SLO, the baseline or drift."""
     return sentence(gate) if isinstance(gate, SloGate) else gate.sentence
 
 
 def _cause(summary: Summary) -> int | None:
-    """The exit code that the run itself gave for ending early; that of an interruption where it tells that alone."""
+    """The exit code that the run recorded for ending early; that of an interruption if it recorded only that."""
     code = summary.run.ended_early.code
     return int(Exit.INTERRUPTED) if code is None and summary.run.status == INTERRUPTED else code
 
 
 def gates_sentence(gates: Sequence[SloGate | Gate]) -> str:
-    """`2 of 3 gates are met, 1 is undetermined`, and the first that is missed; never more than is known."""
+    """`2 of 3 gates are met, 1 is undetermined`, and the first missed gate; never more than is known."""
     if not gates:
         return "The run is valid; it has no gates."
     count = {state: sum(gate.state == state for gate in gates) for state in ("met", "missed", "undetermined")}
@@ -82,9 +82,11 @@ def _gates(n: int) -> str:
 
 
 def cases(summary: Summary, strict: bool = False) -> list[Case]:
-    """The cases of a run, gravest first: whether it is whole and valid, whether requests succeed, then each gate.
+    """The cases of a run, most serious first: whether it is complete and valid, whether requests succeed, then each
+    gate.
 
-    One of them fails exactly where the exit code is not 0."""
+    At least one fails exactly if the exit code is not 0.
+    """
     outcome, counts = judged(summary, strict), summary.counts.measured
     valid = BY_NAME[outcome.name].verdict == VALID
     ended = "; ".join(reason.sentence for reason in summary.reasons if reason.rule in _NOT_ENDED)
@@ -107,7 +109,7 @@ def cases(summary: Summary, strict: bool = False) -> list[Case]:
 
 
 def baseline_gates(summary: Summary) -> list[Gate]:
-    """The gates against an earlier run; none where there was no baseline."""
+    """The gates against an earlier run; empty without a baseline."""
     return summary.baseline.gates if summary.baseline is not None else []
 
 

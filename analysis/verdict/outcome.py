@@ -1,7 +1,7 @@
-"""How a run came out: its headline, its verdict and its exit code, by one total function of what is known of it.
+"""How a run came out: headline, verdict and exit code, from one total function of the known facts.
 
-Everybody who tells how a run came out (exit code, terminal, page, junit.xml, summary.md, comparison) asks here; the
-table of docs/gates.md is made from OUTCOMES.
+Everything that reports an outcome (exit code, terminal, page, junit.xml, summary.md, comparison) uses it; the table in
+docs/gates.md is generated from OUTCOMES.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOTE = "NOTE"
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What decides. `cause`: the exit code that run.json gives for why it could not run, or ended early."""
+    """The deciding facts. `cause`: the exit code in run.json for why it could not run, or ended early."""
 
     could_not_run: bool = False
     ended_early: bool = False
@@ -47,7 +47,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One way in which a run comes out. `code`: its exit code, unless the run tells its own `cause`."""
+    """One possible outcome of a run. `code`: its exit code, unless the run recorded its own `cause`."""
 
     name: str
     holds: Callable[[RunFacts], bool]
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What a run comes to: the outcome, and the exit code of this run."""
+    """A run's outcome and exit code."""
 
     outcome: Outcome
     code: Exit
@@ -138,19 +138,19 @@ _VERDICT_CODES = frozenset(outcome.code for outcome in OUTCOMES if not outcome.t
 
 
 def decide(facts: RunFacts) -> Conclusion:
-    """The outcome of a run. Total: every combination of facts has one, and only a run without any flaw is PASSED."""
+    """The outcome of a run. Total: every combination of facts has one, and only a flawless run is PASSED."""
     outcome = next(each for each in OUTCOMES if each.holds(facts))
     return Conclusion(outcome, _code(outcome, facts.cause))
 
 
 def _code(outcome: Outcome, cause: int | None) -> Exit:
-    """The cause's own code where it is the code of a cause: whoever wrote it down, it cannot make a flaw pass."""
+    """The recorded cause, if it is the code of a cause: a wrong entry must not turn a flaw into a pass."""
     known = next((code for code in Exit if code == cause), None)
     return known if outcome.tells_cause and known is not None and known not in _VERDICT_CODES else outcome.code
 
 
 def facts_of_reasons(verdicts: Iterable[str], **further: Any) -> RunFacts:
-    """What the verdicts of reasons tell of a run; `further`: what they do not tell, as `RunFacts` has it."""
+    """The facts that follow from the verdicts of reasons; `further`: the others, as in `RunFacts`."""
     named = set(verdicts)
     return RunFacts(
         could_not_run="COULD_NOT_RUN" in named,

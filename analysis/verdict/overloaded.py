@@ -1,4 +1,4 @@
-"""What an overloaded engine makes of a run: the reason, and which figures are not given."""
+"""What overload of the engine does to a run: the reason, and the withheld figures."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ _OF_LATENCIES = ("goodput_rps", "attainment", "per_user_tok_s", "per_user_tok_s_
 
 
 def reasons_of(keeping: KeepingUp) -> list[Reason]:
-    """One reason, where the engine did not keep up."""
+    """One reason, if the engine did not keep up."""
     if not keeping.overloaded:
         return []
     return [Reason(RULE, OVERLOADED, keeping.completed_s, keeping.offered_s, "req/s", present(keeping.sentence))]
 
 
 def without_held_arrivals(facts: Facts, overloaded: bool) -> Facts:
-    """What validity looks at, without the lateness of arrivals that load.max_in_flight held back because the engine did
-    not keep up: that is the engine's doing, and what is said of it is that it was overloaded."""
+    """The facts without the lateness of arrivals that load.max_in_flight delayed because the engine did not keep up.
+
+    That is the engine's doing, and the run is called OVERLOADED for it.
+    """
     if not overloaded or not (facts.held_back or facts.unsent):
         return facts
     return replace(facts, lateness_p99_ms=None, unsent=None)
 
 
 def withhold_latency(summary: Summary, level: LevelFigures | None = None) -> None:
-    """Take out every latency, and what follows from latencies: they depend on how long the run was.
-    Throughput stays. With `level`, of that level alone."""
+    """Remove every latency, and counts based on latency limits: they depend on how long the run was.
+
+    Throughput stays. With `level`, only of that level.
+    """
     withhold(
         summary,
         [*(latency.name for latency in METRICS.latencies()), *_OF_LATENCIES],

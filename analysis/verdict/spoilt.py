@@ -1,5 +1,5 @@
-"""Validity by figure: what is spoilt is not given and says why; the run is INVALID only where that concerns a headline
-or a gate.
+"""Validity by figure: a spoilt figure is withheld with the reason. The run is INVALID only if a headline or gate is
+affected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEADLINES = frozenset(metric.name for metric in METRICS if metric.headline)
 
 
 def judged_metrics(run: Run) -> frozenset[str]:
-    """The metrics that a run is judged by: the headlines, and those that a gate is about."""
+    """The metrics that a run is judged by: the headlines, and those with a gate."""
     return HEADLINES | {each.metric.name for each in _gates(run)}
 
 
@@ -52,8 +52,9 @@ def _is_about(gate: SloGate, metrics: Collection[str]) -> bool:
 
 
 def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelFigures | None = None) -> None:
-    """Take the values of these metrics out of a summary, its load levels and gates on them included: they are
-    undetermined then. With `level`, those of that level alone."""
+    """Remove the values of these metrics from a summary, including its levels and gates, which become undetermined.
+    With `level`, only of that level.
+    """
     parts: list[Summary | LevelFigures] = [summary, *summary.levels] if level is None else [level]
     for part in parts:
         for figure in _figures(part, metrics):
@@ -76,7 +77,7 @@ def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelF
 
 
 def withhold_steady_part(summary: Summary, metrics: Collection[str], why: str) -> None:
-    """The same of the stationary part, and of the sentence that tells how one of these metrics moved."""
+    """The same for the stationary part, and the sentence about how one of these metrics changed."""
     steady = summary.steady_part
     for metric in (METRICS[name] for name in metrics):
         if isinstance(metric, Latency):
@@ -108,7 +109,7 @@ def _withheld_gate(gate: SloGate, why: str) -> SloGate:
 
 
 def _figures(part: Summary | LevelFigures, metrics: Collection[str]) -> Iterator[Figure]:
-    """Every figure of these metrics, those of single user classes too."""
+    """Every figure of these metrics, including those of single user classes."""
     classes = part.user_classes.values() if isinstance(part, Summary) else ()
     for name in metrics:
         metric = METRICS[name]
@@ -123,8 +124,11 @@ def _figures(part: Summary | LevelFigures, metrics: Collection[str]) -> Iterator
 
 
 def implausible(run: Run, window: Window | None, summary: Summary, of_one_load: bool) -> list[Contradiction]:
-    """What does not agree in a run. `of_one_load`: it had one load, which the engine could carry; else requests that
-    the end of the run cancelled are another rule's matter."""
+    """The contradictions in a run.
+
+    `of_one_load`: it had a single load that the engine could serve; otherwise requests cancelled at the end are another
+    rule's matter.
+    """
     by_themselves = contradictions(_answers(run), _counted(run, window, summary))
     if not of_one_load:
         return by_themselves
@@ -132,13 +136,13 @@ def implausible(run: Run, window: Window | None, summary: Summary, of_one_load: 
 
 
 def _judged_percentiles(run: Run) -> list[tuple[str, float]]:
-    """Latencies with the percentiles that the run is judged by: p95 of headlines, and those of its gates."""
+    """Latencies with the percentiles that the run is judged by: p95 for headlines, and those of its gates."""
     gated = [(each.metric.name, each.percentile) for each in _gates(run) if each.percentile is not None]
     return [*((name, 95.0) for name in HEADLINES), *gated]
 
 
 def reason_of(each: Contradiction, judged: Collection[str]) -> Reason:
-    """A contradiction as a reason: INVALID where it concerns a metric that the run is judged by, else a remark."""
+    """A contradiction as a reason: INVALID if it affects a metric that the run is judged by, else a remark."""
     verdict = INVALID if each.whole_run or each.metrics & set(judged) else NOTE
     return Reason(each.rule, verdict, each.value, each.limit, each.unit, each.sentence)
 

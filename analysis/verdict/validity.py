@@ -1,4 +1,5 @@
-"""Is the run whole, and was the load generator the bottleneck? Rules as a table: facts in, reasons out.
+"""Whether the run is complete, and whether the load generator was the bottleneck. Rules as a table: facts in, reasons
+out.
 
 A rule is a limit and a sentence that says what to do. A new rule is a new row of RULES.
 """
@@ -46,7 +47,7 @@ STOLEN = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule found: the value, the limit it is held against, and the values of its sentence."""
+    """What a rule found: the value, its limit, and the values for its sentence."""
 
     value: float | None
     limit: float | None
@@ -58,8 +59,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`check` returns None where the rule does not apply. `verdict`: what a broken rule makes of the run, the name of
-    an outcome (`outcome.OUTCOMES`), or NOTE for what changes nothing."""
+    """`check` returns None if the rule does not apply.
+
+    `verdict`: what a broken rule makes of the run, the name of an outcome (`outcome.OUTCOMES`), or NOTE if it changes
+    nothing.
+    """
 
     name: str
     title: str
@@ -78,7 +82,7 @@ def _relative_limit(facts: Facts, floor_ms: float) -> float:
 
 
 def late_because(facts: Facts) -> str:
-    """What made the load generator late, and what helps: its own work, or a machine that others used."""
+    """Why the load generator was late, and what helps: its own work, or a machine shared with others."""
     if facts.cpu_share is None:
         return "Use more WORKERS, less load, or a quieter machine."
     if facts.cpu_share > BUSY:
@@ -96,7 +100,7 @@ def late_because(facts: Facts) -> str:
 
 
 def more_workers(facts: Facts) -> str:
-    """`use more WORKERS`, where there are cores for them."""
+    """`use more WORKERS`, if there are cores for them."""
     if facts.cores is not None and facts.workers is not None and facts.workers >= facts.cores:
         return (
             f"use less load, or more machines (docs/distributed.md): each of the {facts.cores} cores here has one "
@@ -381,8 +385,8 @@ RULES: tuple[Rule, ...] = (
 def judge(facts: Facts, recorded: Sequence[Reason] = ()) -> tuple[str, list[Reason], list[Check]]:
     """The verdict on the figures, the reasons for it, and every rule's result.
 
-    Reasons are the gravest first; those with verdict NOTE do not change the verdict. `recorded` are reasons that the
-    measuring side wrote down itself; they are kept unless a rule here judges the same thing.
+    The most serious reasons come first; those with verdict NOTE do not change the verdict. `recorded`: reasons that the
+    measuring side wrote down; they are kept unless a rule here judges the same thing.
     """
     checks: list[Check] = []
     reasons: list[Reason] = []
@@ -403,7 +407,7 @@ def judge(facts: Facts, recorded: Sequence[Reason] = ()) -> tuple[str, list[Reas
 
 
 def ranked(reasons: Sequence[Reason]) -> tuple[str, list[Reason]]:
-    """The verdict on the figures that these reasons come to, and the reasons, the gravest first."""
+    """The verdict that these reasons lead to, and the reasons, most serious first."""
     verdict = decide(facts_of_reasons(reason.verdict for reason in reasons)).outcome.verdict
     return verdict, sorted(reasons, key=lambda reason: _GRAVITY[reason.verdict])
 
@@ -415,7 +419,7 @@ _BLAMES = (INVALID, INCOMPLETE, OVERLOADED)
 
 
 def recorded_reasons(run: Run) -> list[Reason]:
-    """The reasons that run.json itself gives against the run, each with a verdict and a sentence."""
+    """The reasons against the run in run.json itself, each with a verdict and a sentence."""
     checked, recorded = run.manifest.preflight, run.manifest.validity
     unenforced = (
         []

@@ -1,1 +1,1 @@
-"""How figures are shown: pages, charts, terminal."""
+"""Presentation: pages, charts, terminal."""

@@ -1,4 +1,6 @@
-"""What a run answers, in one sentence: at which load it met its objectives, and which is nearest to its limit."""
+"""What a run answers, in one sentence: the load at which it met its objectives, and the objective closest to its
+limit.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ _HEADLINES = (("ttft_ms", "p95"), ("e2e_ms", "p95"))
 
 
 def answer(summary: Summary) -> str:
-    """The sentence on top of the page; empty where the run is not VALID, for then its figures answer nothing."""
+    """The sentence at the top of the page; empty if the run is not VALID, because its figures then answer nothing."""
     if summary.verdict != VALID:
         return ""
     if not summary.slo:
@@ -90,7 +92,7 @@ def _share(margin: float) -> str:
 
 
 def _by_level(summary: Summary) -> str:
-    """Which load levels met all their objectives, and what the first of the others missed."""
+    """The load levels that met all their objectives, and what the first of the others missed."""
     gates = {level.number: [gate for gate in summary.slo if gate.level == level.number] for level in summary.levels}
     judged = [level for level in summary.levels if gates[level.number]]
     met = [level for level in judged if all(gate.state == "met" for gate in gates[level.number])]

@@ -1,4 +1,4 @@
-"""What all pages are made with: templates, style and scripts, and what may stand in them."""
+"""What all pages share: templates, style, scripts, and rules for what may be embedded."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def asset(name: str) -> str:
 
 
 def chart_page(specs: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """What `head.html.j2` and `scripts.html.j2` need of a page with these charts (`Chart.spec`), by name.
+    """The variables that `head.html.j2` and `scripts.html.j2` need for a page with these charts (`Chart.spec`).
 
-    plotly.js stands in the page compressed, and the page's own script unpacks it: 0.7 MB instead of 1.5. The content
-    security policy lists the hash of what is unpacked, so still nothing else can run.
+    plotly.js is compressed in the page, and the page's own script decompresses it: 0.7 MB instead of 1.5. The content
+    security policy lists the hash of the decompressed script, so nothing else can run.
     """
     packed, plotly_hash = _plotly()
     page = text_page("dashboard.js")
@@ -48,7 +48,7 @@ def chart_page(specs: Sequence[Mapping[str, object]]) -> dict[str, object]:
 
 
 def text_page(script: str | None = None) -> dict[str, object]:
-    """What `head.html.j2` needs of a page without charts, by name. `script`: of the page's own, at its end."""
+    """The variables that `head.html.j2` needs for a page without charts. `script`: the page's own, at its end."""
     first, own = asset("every_page.js"), "" if script is None else asset(script)
     return {
         "style": Markup(asset("dashboard.css")),
@@ -72,7 +72,7 @@ def script_hash(script: str) -> str:
 
 
 def safe_json(value: object) -> Markup:
-    """JSON that can stand inside a script element: no character of it can end that element."""
+    """JSON that can be embedded in a script element: no character in it can close the element."""
     dumped = json.dumps(value, separators=(",", ":"), allow_nan=False)
     for char in "<>&\u2028\u2029":
         dumped = dumped.replace(char, f"\\u{ord(char):04x}")

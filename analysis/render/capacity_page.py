@@ -1,4 +1,4 @@
-"""A capacity as a page, as Markdown and as junit.xml; and two of them against each other."""
+"""A capacity as a page, as Markdown and as junit.xml; and the comparison of two."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def render_capacity(record: Capacity) -> str:
 
 
 def _shown(record: Capacity) -> dict[str, str]:
-    """The columns of figures that any level has."""
+    """The columns of figures that at least one level has."""
     return {
         name: title
         for name, title in _COLUMNS.items()
@@ -66,8 +66,9 @@ def _shown(record: Capacity) -> dict[str, str]:
 
 
 def level_rows(record: Capacity, base: str = "") -> Iterator[dict[str, Any]]:
-    """The table of levels as cells of text, the lowest load first. `base`: where the series is, as seen from the page,
-    with a slash at its end."""
+    """The table of levels as text cells, lowest load first. `base`: path from the page to the series, ending in a
+    slash.
+    """
     for level in sorted(record.levels, key=lambda each: each.load):
         yield {
             "load": load_words(level.load, record.capacity.unit),
@@ -112,7 +113,7 @@ def _tiers(record: Capacity) -> Iterator[dict[str, str]]:
 
 
 def _facts(record: Capacity) -> str:
-    """What it took, in a line."""
+    """One line on what the search took."""
     seconds, requests = sum(run.wall_s for run in record.runs), sum(run.requests for run in record.runs)
     usd = sum(run.usd for run in record.runs)
     cost = f", ${usd:.2f}" if usd else ""
@@ -120,7 +121,7 @@ def _facts(record: Capacity) -> str:
 
 
 def _no_energy(record: Capacity) -> str:
-    """Why the table has no energy; nothing of a simulator, and of a record of before there was any."""
+    """Why the table has no energy figures; empty for a simulator, and for a record older than energy figures."""
     figures = [level.figures[ENERGY] for level in record.levels if ENERGY in level.figures]
     if record.simulated or not figures or any(figure.value is not None for figure in figures):
         return ""
@@ -152,7 +153,9 @@ def capacity_markdown(record: Capacity) -> str:
 
 
 def capacity_junit(record: Capacity) -> str:
-    """junit.xml: whether it carries what was asked for (`at_least`), and whether the search ended with a bracket."""
+    """junit.xml: whether the engine carries the requested load (`at_least`), and whether the search ended with a
+    bracket.
+    """
     words = capacity_sentence(record)
     figure = record.capacity
     whole = figure.sure_pass is not None and figure.sure_fail is not None
@@ -167,7 +170,7 @@ def capacity_junit(record: Capacity) -> str:
 
 
 def carries(record: Capacity, at_least: float) -> bool | None:
-    """Whether all of the interval is at or above a load; False where all of it is below, None where it holds it."""
+    """True if the whole interval is at or above a load, False if all of it is below, None if the load is inside."""
     low, high = record.capacity.ci95
     if low is not None and low >= at_least:
         return True
@@ -177,7 +180,7 @@ def carries(record: Capacity, at_least: float) -> bool | None:
 def render_capacities(
     names: Sequence[str], records: Sequence[Capacity], sentences: Sequence[str], bases: Sequence[str]
 ) -> str:
-    """The page of two capacities against each other. `bases`: where each series is, as seen from the page."""
+    """The page that compares two capacities. `bases`: paths from the page to each series."""
     charts = capacity_charts(list(zip(names, records, strict=True)))
     sides = [
         {

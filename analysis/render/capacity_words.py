@@ -1,4 +1,4 @@
-"""What is known of a capacity, in sentences and in lines for the terminal."""
+"""A capacity in sentences, and in lines for the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = 44
 
 
 def load_words(value: float | None, unit: str = "") -> str:
-    """A load to three digits, whole where it is of users."""
+    """A load with three digits; users as an integer."""
     if value is None or not math.isfinite(value):
         return "?"
     number = f"{value:,.0f}" if unit == "users" else significant(value)
@@ -25,7 +25,7 @@ def load_words(value: float | None, unit: str = "") -> str:
 
 
 def interval_words(figure: CapacityFigure) -> str:
-    """`40 to 45`; an end that is not known is `?`."""
+    """`40 to 45`; an unknown end is `?`."""
     low, high = (load_words(end) if figure.unit != "users" or end is None else f"{end:,.0f}" for end in figure.ci95)
     return f"{low} to {high}"
 
@@ -37,7 +37,7 @@ def limits_words(slo: Mapping[str, float], target: float) -> str:
 
 
 def answer_sentence(record: Capacity) -> str:
-    """What the engine carries, in one sentence."""
+    """The load that the engine carries, in one sentence."""
     figure, unit = record.capacity, UNITS[record.capacity.unit]
     if figure.sure_fail is None and figure.limit is not None:
         who = "the endpoint's rate limit" if figure.reason == "refused" else "the load generator"
@@ -57,7 +57,7 @@ def answer_sentence(record: Capacity) -> str:
 
 
 def ending_sentence(record: Capacity) -> str:
-    """The sure ends, why the search ended, and what else is to be known of it."""
+    """The certain ends, why the search ended, and other remarks."""
     figure = record.capacity
     unit = UNITS[figure.unit]
     sure = [
@@ -76,7 +76,7 @@ def ending_sentence(record: Capacity) -> str:
     if figure.non_monotone:
         sentences.append("A higher load passes than one that fails: attainment is not monotone.")
     if figure.limit_why:
-        # Most reasons say themselves what helps.
+        # Most reasons already say what helps.
         advised = figure.reason == "refused" or "WORKERS" in figure.limit_why
         advice = "" if advised else " Use more WORKERS or a quieter machine."
         sentences.append(f"{figure.limit_why.rstrip('.')}.{advice}")
@@ -104,7 +104,7 @@ def level_words(level: CapacityLevel, unit: str) -> str:
 
 
 def progress_lines(record: Capacity, left_s: float | None) -> list[str]:
-    """After a run: what its level came to, and the bracket as a picture."""
+    """After a run: the state of its level, and the bracket as a picture."""
     figure, last = record.capacity, record.runs[-1]
     level = next((each for each in record.levels if each.load == last.load), None)
     if level is None:
@@ -116,8 +116,9 @@ def progress_lines(record: Capacity, left_s: float | None) -> list[str]:
 
 
 def scale(record: Capacity) -> str:
-    """The loads that were measured, on a logarithmic scale: P passes, F fails, L was limited, ? is undecided; = between
-    what surely passes and what surely fails."""
+    """The measured loads on a logarithmic scale: P passes, F fails, L was limited, ? is undecided; = fills the gap
+    between the certain pass and the certain fail.
+    """
     loads = sorted(level.load for level in record.levels)
     first, last = math.log(loads[0]), math.log(max(loads[-1], loads[0] * 2.0))
 

@@ -1,7 +1,7 @@
 """Building blocks of the charts: plotly figures as plain data.
 
-A colour is a name such as `c:blue`; the page replaces it by the colour of its theme (Okabe and Ito's palette, which
-colour-blind people can tell apart). Text of others passes `plain`: plotly reads a little HTML in labels.
+A colour is a name such as `c:blue`, which the page replaces by its theme's colour (the colour-blind-safe palette of
+Okabe and Ito). Untrusted text passes through `plain`, because plotly interprets some HTML in labels.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Chart:
     wide: bool = False
 
     def spec(self) -> dict[str, object]:
-        """What the page's script needs to draw it."""
+        """What the page's script needs to draw the chart."""
         return {"id": self.id, "data": self.data, "layout": self.layout, "height": self.height, "sync": self.sync}
 
 
@@ -59,9 +59,9 @@ class ChartSection:
 
 
 def plain(text: object) -> str:
-    """Text for a label, in which plotly finds no markup, and no longer than a legend has room for.
+    """Text for a label, without markup that plotly would interpret, and shortened to fit a legend.
 
-    Quotes stay: plotly would not turn them back, and without a `<` there is no tag that they could end.
+    Quotes are kept: plotly would not decode them, and without a `<` there is no tag that they could end.
     """
     words = str(text)
     short = words if len(words) <= _LABEL_CHARS else words[: _LABEL_CHARS - 1] + "…"
@@ -69,7 +69,7 @@ def plain(text: object) -> str:
 
 
 def numbers(values: Sequence[float] | np.ndarray, digits: int = 5) -> list[float | None]:
-    """Values for JSON with so many significant digits; what is not finite is a gap."""
+    """Values for JSON with this many significant digits; non-finite values become gaps."""
     plain_values = np.asarray(values, dtype=float).tolist()
     return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in plain_values]
 
@@ -81,7 +81,7 @@ def line(x: Sequence[object], y: Sequence[object], name: str, color: str, **more
 
 
 def axis(title: str, **more: object) -> dict[str, object]:
-    """An axis with its title (which carries the unit)."""
+    """An axis with its title, which includes the unit."""
     return {"title": {"text": title}} | more
 
 
@@ -104,8 +104,10 @@ def _short(number: float) -> str:
 
 
 def _log_axis(least: float, most: float, title: str, label: Callable[[float], str]) -> dict[str, object]:
-    """Ticks at 1, 2, 5 of each decade: fewer on a long axis, more on a short one, for with less than two of them an
-    axis tells nothing (and plotly cannot place its title)."""
+    """Ticks at 1, 2, 5 of each decade: fewer on a long axis, more on a short one.
+
+    An axis with fewer than two ticks is unreadable, and plotly cannot place its title.
+    """
     low, high = 0.8 * least, 1.25 * most
     decades = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     ticks: list[float] = []

@@ -1,4 +1,4 @@
-"""The chart of the cache yardstick: from what the workload allows down to what the engine got."""
+"""The chart of the cache yardstick, from what the workload allows to what the engine got."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TAKERS = {
 
 
 def cache_section(cache: Cache) -> ChartSection:
-    """The yardstick with its verdict; without charts where prompts were not recorded."""
+    """The yardstick with its verdict; without charts if prompts were not recorded."""
     if not cache.yardstick.recorded:
         return ChartSection("cache", "Prefix cache")
     curve = [_curve(cache)] if len(cache.yardstick.curve) > 1 else []
@@ -25,7 +25,7 @@ def cache_section(cache: Cache) -> ChartSection:
 
 
 def _curve(cache: Cache) -> Chart:
-    """How much KV cache buys how many hits."""
+    """How the hit rate grows with the size of the KV cache."""
     measured = cache.yardstick
     shares = [100.0 * point.rate for point in measured.curve]
     sizes = [point.tokens for point in measured.curve]
@@ -100,7 +100,7 @@ def _waterfall(cache: Cache) -> Chart:
         "showlegend": True,
         "legend": {"traceorder": "normal"},
         "bargap": 0.35,
-        "margin": {"r": 48},  # for what was lost, beside a bar that ends at 100
+        "margin": {"r": 48},  # room for the loss, beside a bar that ends at 100
     }
     return Chart(
         "cache-yardstick",
@@ -114,12 +114,12 @@ def _waterfall(cache: Cache) -> Chart:
 
 
 def _lost(index: int, steps: list[CacheStep], labels: list[str]) -> dict[str, object] | None:
-    """What this step takes from the one before, at the end of its bar."""
+    """The loss at this step, at the end of its bar."""
     step = steps[index]
     if step.lost <= 0:
         return None
     name, color = _TAKERS[step.taker]
-    # Named by the legend; the number stands in the bar where there is room for it.
+    # The legend names it; the number is in the bar if there is room.
     return {
         "type": "bar",
         "orientation": "h",

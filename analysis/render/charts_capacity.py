@@ -1,4 +1,4 @@
-"""The charts of a capacity: attainment, latency and cost against load, and the frontier; of one series, or of two."""
+"""The charts of a capacity, for one series or two: attainment, latency and cost against load, and the frontier."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ _DECADE = 6.0
 
 
 def capacity_charts(series: Sequence[Series]) -> list[Chart]:
-    """All charts that these series have something for. `series`: (name, record); the first is drawn by states."""
+    """All charts for which these series have data. `series`: (name, record); the first one's points are drawn by
+    state.
+    """
     drawn = [_attainment(series), _frontier(series), _against_load(series, TTFT)]
     drawn += [_against_load(series, COST), _against_load(series, ENERGY)]
     return [chart for chart in drawn if chart is not None]
 
 
 def _attainment(series: Sequence[Series]) -> Chart | None:
-    """Attainment with its intervals, the target, and the interval of the capacity as a band."""
+    """Attainment with intervals, the target, and the capacity's interval as a band."""
     record = series[0][1]
     traces: list[dict[str, object]] = []
     for place, (name, each) in enumerate(series):
@@ -97,7 +99,7 @@ def _attainment(series: Sequence[Series]) -> Chart | None:
 
 
 def _frontier(series: Sequence[Series]) -> Chart | None:
-    """Output tokens/s per GPU against tokens/s per user: a point a level, named by its load."""
+    """Output tokens/s per GPU against tokens/s per user: one point per level, labelled with its load."""
     traces: list[dict[str, object]] = []
     for place, (name, record) in enumerate(series):
         color, unit = PALETTE[place % 6], UNITS[record.capacity.unit]
@@ -144,7 +146,7 @@ def _frontier(series: Sequence[Series]) -> Chart | None:
 
 
 def _marks(record: Capacity, levels: Sequence[CapacityLevel], of: str) -> list[Trace]:
-    """The SLO's edge and the knee, as rings around their points."""
+    """The SLO's boundary and the knee, as rings around their points."""
     wanted = (
         (record.capacity.sure_pass, f"SLO edge{of}", "c:green", "circle-open"),
         (record.knee, f"knee{of}", "c:purple", "diamond-open"),
@@ -173,7 +175,7 @@ def _against_load(series: Sequence[Series], name: str) -> Chart | None:
     for place, (label, record) in enumerate(series):
         levels = [each for each in _by_load(record) if each.state != "limited"]
         if any(_has(each, name) for each in levels):
-            figures = [each.figures.get(name, Figure()) for each in levels]  # what is not known is a gap in the line
+            figures = [each.figures.get(name, Figure()) for each in levels]  # unknown values are gaps in the line
             trace = _points(levels, figures, label, PALETTE[place % 6], "%{x:,.4g}: %{y:,.4g}")
             traces.append(trace | {"mode": "lines+markers"})
             values += [end for figure in figures for end in (figure.value, *figure.ends) if end]

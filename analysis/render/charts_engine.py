@@ -1,4 +1,4 @@
-"""Charts on the shared time axis: what the engine reports of itself, and how the load generator fared."""
+"""Charts on the shared time axis: what the engine reports about itself, and the load generator's health."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SAMPLES = 400
 
 
 def engine_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:
-    """The engine's own KV cache, hit rate and preemptions, where its metrics were read."""
+    """The engine's KV cache, hit rate and preemptions, if its metrics were read."""
     table = run.engine_metrics.sort_values("at")
     shares = [_sampled(table, "kv_usage", "KV cache in use", "c:orange", timeline, 100.0)]
-    of_answers = run.requests["cached_tokens"].notna().any()  # then their hit rate has a chart of its own
+    of_answers = run.requests["cached_tokens"].notna().any()  # then the hit rate has its own chart
     if not of_answers:
         shares.append(_hit_rate(table, timeline))
     evicted = [_preemptions(table, timeline)]
@@ -49,7 +49,7 @@ def engine_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[C
 
 
 def flight_chart(run: Run, timeline: TimeBins, window: Window | None) -> Chart:
-    """Requests under way as the load generator sees them, and what the engine says that it runs and lets wait."""
+    """Requests in flight as the load generator sees them, and the engine's running and waiting requests."""
     fine, table = timeline.finer(), run.engine_metrics.sort_values("at")
     sent = line(numbers(fine.centres(), 6), numbers(in_flight(run.requests, fine.edges_unix)), "in flight", "c:blue")
     inside = [
@@ -74,10 +74,10 @@ def flight_chart(run: Run, timeline: TimeBins, window: Window | None) -> Chart:
 
 
 def generator_charts(run: Run, timeline: TimeBins, window: Window | None, cpu_limit: float) -> list[Chart]:
-    """CPU of each worker, and lags of the load generator."""
+    """CPU of each worker, and delays of the load generator."""
     table = run.host_metrics.sort_values("at")
     workers = table[table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)]
-    # Of several workers the latest one: a line must not jump between them.
+    # With several workers, the most delayed one: a line must not jump between them.
     latest = workers.groupby(workers["at"].round()).max(numeric_only=True)
     lags = [
         _sampled(latest, "loop_lag_ms", "event loop, worst", "c:orange", timeline),
@@ -100,7 +100,7 @@ def generator_charts(run: Run, timeline: TimeBins, window: Window | None, cpu_li
 
 
 def gpu_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:
-    """Utilisation, memory and power of each GPU, where they were sampled."""
+    """Utilisation, memory and power of each GPU, if sampled."""
     table = run.host_metrics.sort_values("at")
     busy = "Share of time in which a kernel ran; it does not say how full the GPU was."
     charts = [
@@ -115,7 +115,7 @@ def gpu_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Char
 
 
 def process_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:
-    """CPU and memory of an engine that runs as processes of this machine, where they were sampled."""
+    """CPU and memory of an engine that runs as processes on this machine, if sampled."""
     table = run.host_metrics.sort_values("at")
     charts = [
         _chart(
@@ -139,7 +139,7 @@ def _chart(
 def _by_source(
     table: pd.DataFrame, kind: str, column: str, timeline: TimeBins, scale: float
 ) -> list[dict[str, object] | None]:
-    """One line for each source of a kind, `worker` or `gpu`."""
+    """One line per source of a kind, `worker` or `gpu`."""
     source = table["source"].astype("str")
     names = sorted(source[source.str.startswith(kind).to_numpy(dtype=bool)].unique())
     return [
@@ -171,7 +171,7 @@ def _sampled(
 
 
 def _growth(table: pd.DataFrame, column: str, timeline: TimeBins) -> np.ndarray | None:
-    """Growth of a counter in each bin; NaN where it was not read. A restart counts from zero."""
+    """Growth of a counter in each bin; NaN if it was not read. A restart counts from zero."""
     known = table[table[column].notna()]
     if len(known) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Curves over the load levels of a run: what latency, throughput and goodput become as the load changes."""
+"""Curves over the load levels of a run: latency, throughput and goodput against load."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEIGHT = 300
 
 
 def levels_section(summary: Summary) -> ChartSection:
-    """The curves, where the run had several levels whose load is known."""
+    """The curves, if the run had several levels of known load."""
     levels = [level for level in summary.levels if level.load is not None]
     if len(levels) < 2:
         return ChartSection("levels", "Load levels")
@@ -34,7 +34,7 @@ def levels_section(summary: Summary) -> ChartSection:
 
 
 def _latency(levels: Sequence[LevelFigures]) -> Chart | None:
-    """p95 of the latencies that matter, on one log axis."""
+    """p95 of the main latencies, on one log axis."""
     traces, seen = [], []
     for latency, color in zip(METRICS.latencies_at(Place.CURVES), PALETTE, strict=False):
         figures = [level.percentile(latency.key, "p95") for level in levels]
@@ -87,7 +87,7 @@ def _rate_chart(
 
 
 def _trace(levels: Sequence[LevelFigures], figures: Sequence[Figure], name: str, color: str) -> Trace:
-    """Points with their intervals; joined by a line where the load only rose, else each with its level's number."""
+    """Points with their intervals; joined by a line if the load only rose, else labelled with the level's number."""
     joined = rising(list(levels))
     loads = [level.load or 0.0 for level in levels]
     values = [math.nan if figure.value is None else float(figure.value) for figure in figures]
@@ -118,7 +118,7 @@ def _trace(levels: Sequence[LevelFigures], figures: Sequence[Figure], name: str,
 
 
 def _distance(figure: Figure, end: int) -> float:
-    """From the value to the lower (0) or upper (1) end of its interval; 0 where there is none."""
+    """Distance from the value to the lower (0) or upper (1) end of its interval; 0 if there is none."""
     edge = figure.ends[end]
     return 0.0 if figure.value is None or edge is None else abs(edge - figure.value)
 

@@ -1,4 +1,4 @@
-"""The chart of a replay: what was sent beside what the trace asked for, over time."""
+"""The chart of a replay: requests sent and requests in the trace, over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POINTS = 400
 
 
 def replay_section(run: Run, fidelity: Fidelity | None) -> ChartSection:
-    """Requests that were due and that were sent, and whether it was a replay; left out for a run that is none."""
+    """Requests due and requests sent, and whether it was a faithful replay; nothing for other runs."""
     plan = None if fidelity is None else read_replay_plan(run.folder)
     start = next((phase.start for phase in run.manifest.phases or () if phase.name == "measure"), None)
     if fidelity is None or plan is None or start is None:
@@ -37,7 +37,7 @@ def replay_section(run: Run, fidelity: Fidelity | None) -> ChartSection:
 
 
 def _counted(times: np.ndarray) -> tuple[list[float | None], list[float | None]]:
-    """Times and how many there were by then, thinned."""
+    """Times and the cumulative count at each, thinned."""
     count = min(len(times), _POINTS)
     chosen = np.unique(np.linspace(0, len(times) - 1, count).astype(int)) if count else np.empty(0, dtype=int)
     return numbers(times[chosen]), numbers(chosen + 1.0)

@@ -1,4 +1,4 @@
-"""Charts of how latencies are distributed, and of what they depend on."""
+"""Charts of the distribution of latencies, and of what they depend on."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 191), np.linspace(95, 
 
 
 def shape_charts(rows: pd.DataFrame, objectives: list[Objective]) -> list[Chart]:
-    """The charts that this run's rows can support: distribution, turns, cached share, reasoning, valid output."""
+    """The charts that this run's rows support: distribution, turns, cached share, reasoning, valid output."""
     ok = rows[is_ok(rows)]
     charts = []
     if len(ok):
@@ -97,7 +97,7 @@ def _distribution(ok: pd.DataFrame, objectives: list[Objective]) -> Chart | None
 
 
 def _objective_line(objective: Objective) -> tuple[dict[str, object], dict[str, object]]:
-    """A dashed vertical line at an objective, and its name."""
+    """A dashed vertical line at an objective, with its name."""
     line_style = {"color": BAD, "width": 1.5, "dash": "dash"}
     x = {"xref": "x", "yref": "paper", "x0": objective.limit, "x1": objective.limit, "y0": 0, "y1": 1}
     name = {
@@ -117,7 +117,7 @@ def _objective_line(objective: Objective) -> tuple[dict[str, object], dict[str, 
 def _boxes(
     groups: list[tuple[str, np.ndarray]], color: str, x_title: str, y_title: str
 ) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
-    """Boxes from p25 to p75 with whiskers from p5 to p95: computed here, so that the page holds no raw rows."""
+    """Boxes from p25 to p75 with whiskers from p5 to p95, computed here so that the page contains no raw rows."""
     known = [(label, np.sort(v[~np.isnan(v)])) for label, v in groups]
     known = [(label, v) for label, v in known if len(v) >= _FEWEST]
     if not known:
@@ -150,13 +150,13 @@ def _boxes(
 
 
 def _roomy(boxes: int) -> list[float]:
-    """The range of a category axis on which a few boxes do not grow into slabs."""
+    """A range for a category axis that keeps a few boxes from getting too wide."""
     pad = max(0.0, (6 - boxes) / 2)
     return [-0.5 - pad, boxes - 0.5 + pad]
 
 
 def _gap_tail(ok: pd.DataFrame) -> Chart | None:
-    """How long answers stall while they stream: rows keep three numbers of each stream's gaps."""
+    """How long answers stall while streaming. Rows have only three numbers about each stream's gaps."""
     drawn = (
         _ecdf(ok[column].to_numpy(), name, color)
         for column, name, color in (
@@ -180,7 +180,9 @@ def _gap_tail(ok: pd.DataFrame) -> Chart | None:
 
 
 def _by_prompt(ok: pd.DataFrame) -> Chart | None:
-    """TTFT by prompt length: prefill is what a long prompt costs. Tokens, or characters where nobody counted tokens."""
+    """TTFT by prompt length, which shows the cost of prefill. In tokens, or in characters if tokens were not
+    counted.
+    """
     column, name = primary_latency(ok)
     length, unit = ("prompt_tokens", "tokens") if ok["prompt_tokens"].notna().any() else ("prompt_chars", "characters")
     known = ok[ok[length].notna()]
@@ -210,7 +212,7 @@ def _by_turn(ok: pd.DataFrame) -> Chart | None:
     drawn = _boxes(groups, "c:blue", "turn of the conversation", f"{name} (ms)")
     if not drawn:
         return None
-    # Many boxes with their counts need the page's width: labels that stand on end are hard to read.
+    # Many boxes with their counts need the page's full width, because vertical labels are hard to read.
     return Chart("by-turn", f"{name} by turn", *drawn, _BOX_NOTE, 300, wide=len(drawn[0][0]["x"]) > 8)
 
 

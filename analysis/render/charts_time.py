@@ -50,15 +50,16 @@ _AT_THE_TOP, _ROOM = 0.9, 1.12
 
 
 def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:
-    """The latency that the time charts show: TTFT, or E2E for answers that were not streamed."""
+    """The latency in the time charts: TTFT, or E2E for answers that were not streamed."""
     return ("ttft_ms", "TTFT") if rows["ttft_ms"].notna().any() else ("e2e_ms", "E2E")
 
 
 def run_charts(
     run: Run, timeline: TimeBins, window: Window | None, objectives: list[Objective]
 ) -> tuple[list[Chart], list[str]]:
-    """Latency, rates, shares, errors and lateness over time, of every phase; and the shares that never changed, in
-    words: a chart would show nothing."""
+    """Latency, rates, shares, errors and lateness over time, in every phase; and, in words, shares that never changed,
+    whose charts would be flat.
+    """
     rows = run.requests
     rates, flat = _rates(rows, timeline, window, bounds_of_run(run.manifest))
     charts = [
@@ -77,7 +78,7 @@ def run_charts(
 
 
 def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list[Chart]:
-    """The latencies of all requests over time: what percentile lines hide, such as two modes."""
+    """All latencies at each time: it shows what percentile lines hide, such as two modes."""
     ok = rows.loc[is_ok(rows), ["sent_at", "ttft_ms", "e2e_ms"]]
     column, name = primary_latency(ok)
     known = ok[ok[column].notna() & (ok[column] > 0)]
@@ -91,7 +92,7 @@ def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list
     np.add.at(cells, (np.clip(np.digitize(values[inside], edges) - 1, 0, _HEAT_ROWS - 1), bins[inside]), 1)
     in_each = cells.sum(axis=0)
     shares = 100.0 * cells / np.maximum(in_each, 1)
-    # A moment of few requests, all alike, must not take the colours from all others.
+    # A bin with few, equal requests must not dominate the colour scale.
     telling = in_each >= observations_needed(95)
     darkest = shares[:, telling].max() if telling.any() else shares.max()
     shares[cells == 0] = np.nan
@@ -122,7 +123,7 @@ def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list
         }
     ]
     y = latency_axis(10.0 ** edges[0] / 0.8, 10.0 ** edges[-1] / 1.25, f"{name} (ms)") | {"rangemode": "normal"}
-    # As narrow as those of the charts on the same axis.
+    # As narrow as the margins of the charts on the same axis.
     y["ticktext"] = [f"{tick:,g}" for tick in listed(y["tickvals"])]
     return [
         Chart(
@@ -139,7 +140,7 @@ def _heat(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list
 
 
 def _latencies(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) -> list[Chart]:
-    """Percentiles over time of the latencies that the registry shows there, as far as they were measured."""
+    """Percentiles over time of the measured latencies that the registry lists for this place."""
     ok = rows[is_ok(rows)]
     charts, (main, _) = [], primary_latency(ok)
     for latency in METRICS.latencies_at(Place.TIME):
@@ -179,7 +180,7 @@ def _latencies(rows: pd.DataFrame, timeline: TimeBins, window: Window | None) ->
 
 
 def _repeats(latency: Latency, values: np.ndarray, ok: pd.DataFrame) -> bool:
-    """Whether it tells of every request what another latency tells: TTFO of answers without reasoning."""
+    """Whether a latency equals another for every request, as TTFO equals TTFT without reasoning."""
     other = METRICS.latency(f"{latency.repeats}_ms")
     return other is not None and bool(np.array_equal(values, latency_of(other, ok), equal_nan=True))
 
@@ -228,7 +229,7 @@ def _latency(rows: pd.DataFrame, timeline: TimeBins, window: Window | None, obje
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """How a rate's chart looks, where not as any other's: its name on the page, that of its line, its colour."""
+    """How a rate's chart differs from the default: its name on the page, its line's name, its colour."""
 
     chart: str
     line: str
@@ -245,13 +246,14 @@ _AXES: Mapping[str, str] = {"tok/s": "tokens/s", "req/s": "requests/s", "share":
 def _rates(
     rows: pd.DataFrame, timeline: TimeBins, window: Window | None, bounds: RequestBounds
 ) -> tuple[list[Chart], list[str]]:
-    """The rates and shares over time that the registry shows there, as far as they were measured; and in words the
-    shares that were the same all the time."""
+    """The measured rates and shares over time that the registry lists for this place; and, in words, constant
+    shares.
+    """
     charts: list[Chart] = []
     flat: list[str] = []
     measured = _Stretches(rows, bounds)
     for place, rate in enumerate(METRICS.rates_at(Place.TIME)):
-        # A share needs more requests than a sum does.
+        # A share needs more requests than a sum.
         line_of = timeline if rate.unit == "share" else timeline.finer()
         values = measured.values(rate, line_of.edges_unix)
         if np.isnan(values).all():
@@ -293,16 +295,16 @@ def _rate_chart(rate: Rate, values: np.ndarray, timeline: TimeBins, window: Wind
 
 
 class _Stretches:
-    """Rates between evenly spaced edges, from sums that are made once for each set of edges, and only if needed."""
+    """Rates between evenly spaced edges. Sums are computed on demand, once per set of edges."""
 
     def __init__(self, rows: pd.DataFrame, bounds: RequestBounds) -> None:
         self._rows, self._bounds = rows, bounds
         self._sums: dict[int, dict[str, np.ndarray]] = {}
 
     def values(self, rate: Rate, edges: np.ndarray) -> np.ndarray:
-        """The rate in each stretch; NaN where it cannot be told."""
+        """The rate in each interval; NaN if unknown."""
         rows, width_s = self._rows, float(edges[1] - edges[0])
-        if rate.name == "output_tok_s":  # these two without the sums of all else, which cost more
+        if rate.name == "output_tok_s":  # these two without the other sums, which cost more
             return output_flow(rows).between(edges) / width_s
         if rate.name == "total_tok_s":
             known = rows["prompt_tokens"].notna().any()
@@ -355,7 +357,7 @@ def _errors(failed: pd.DataFrame, timeline: TimeBins, window: Window | None) -> 
 
 
 def _whole(failed: pd.DataFrame, timeline: TimeBins) -> dict[str, object]:
-    """Ticks at whole numbers: there is no half failure."""
+    """Ticks at integers: there are no half failures."""
     most = counts_by_bin(timeline.bin_of(failed["sent_at"].to_numpy()), timeline.bins).max()
     return {"dtick": 1} if most <= 5 else {}
 

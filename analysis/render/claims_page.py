@@ -1,4 +1,4 @@
-"""Claims with their verdicts as a table of the terminal, as Markdown and as a page: our figure beside theirs."""
+"""Claims with their verdicts as a terminal table, as Markdown and as a page, with our figure and theirs."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def sentence(record: Claims) -> str:
 
 
 def theirs(claim: ClaimRecord) -> str:
-    """Who says it, with their figure."""
+    """The sources, with their figures."""
     return "; ".join(f"{source.title}: {source.figure}" if source.figure else source.title for source in claim.sources)
 
 
 def expected(claim: ClaimRecord) -> str:
-    """What our figure should be if they are right: `sglang / vllm, tokens/s: 1.16 to 1.42`."""
+    """What our figure should be if the claim is right: `sglang / vllm, tokens/s: 1.16 to 1.42`."""
     region = region_words(claim.region)
     return f"{claim.of}: {region}" if region and claim.of else region or claim.of
 
@@ -61,7 +61,7 @@ def _value(evidence: ClaimEvidence) -> str:
 
 
 def ours(claim: ClaimRecord) -> list[str]:
-    """What was seen, engine by engine."""
+    """What we measured, engine by engine."""
     return [
         f"{each.engine}{f' {each.version}' if each.version else ''}"
         f"{' (SIMULATED)' if each.simulated else ' (CPU)' if each.on_cpu else ''}: {_value(each)}"
@@ -70,7 +70,7 @@ def ours(claim: ClaimRecord) -> list[str]:
 
 
 def _reason(claim: ClaimRecord) -> str:
-    """Why it has its verdict; "" where that is word for word what was seen, which stands beside it."""
+    """The reason for the verdict; "" if it only repeats the measurement next to it."""
     seen = (
         "; ".join(f"{each.engine}: {each.words}" for each in claim.evidence),
         *(each.words for each in claim.evidence),
@@ -83,12 +83,12 @@ def _verdict(claim: ClaimRecord) -> str:
 
 
 def _sorted(record: Claims) -> list[ClaimRecord]:
-    """Those with a verdict first."""
+    """Claims with a verdict first."""
     return sorted(record.claims, key=lambda claim: STATES.index(claim.state) if claim.state in STATES else len(STATES))
 
 
 def claims_table(record: Claims) -> Table:
-    """For the terminal."""
+    """The table for the terminal."""
     table = Table(
         title=f"Claims, tested with {record.machine}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
@@ -114,7 +114,7 @@ def claims_table(record: Claims) -> Table:
 
 
 def list_table(record: Claims) -> Table:
-    """What could be tested, and how long it takes."""
+    """What can be tested, and how long it takes."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("Claim", no_wrap=True)
     table.add_column("What is run, and what is missing here")

@@ -35,7 +35,7 @@ _TERMINAL_STYLE = {BETTER: "green", WORSE: "red", EQUAL: "dim"}
 def render_comparison(comparison: Comparison, folder: Path | None = None) -> str:
     """comparison.html: one file, offline, with the same protection as the dashboard.
 
-    `folder`: where it will lie, so that it can link to the pages of its runs.
+    `folder`: where it will be written, so that it can link to the pages of its runs.
     """
     groups, first = comparison.groups, comparison.groups.a[0]
     charts = comparison_charts(comparison)
@@ -70,7 +70,7 @@ def render_comparison(comparison: Comparison, folder: Path | None = None) -> str
 
 
 def rows(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
-    """The table of figures as cells of text."""
+    """The table of figures as text cells."""
     for result in results:
         base = {
             "title": result.metric.title,
@@ -103,7 +103,7 @@ def rows(results: Sequence[Result]) -> Iterator[dict[str, Any]]:
 
 
 def class_rows(comparison: Comparison) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """(user class, its rows) of a mix: the figures that the dashboard's table of user classes has."""
+    """(user class, its rows) of a mix, with the figures of the dashboard's table of user classes."""
     shown_keys = {
         latency.percentile_key(q)
         for latency in METRICS.latencies_at(Place.CLASSES)
@@ -111,7 +111,7 @@ def class_rows(comparison: Comparison) -> Iterator[tuple[str, list[dict[str, Any
     } | {rate.name for rate in METRICS.rates_at(Place.CLASSES)}
     for name, results in comparison.classes.items():
         chosen = rows([result for result in results if result.metric.key in shown_keys])
-        yield name, [row | {"headline": False} for row in chosen]  # the verdict rests on the whole
+        yield name, [row | {"headline": False} for row in chosen]  # the verdict rests on the whole mix
 
 
 def _number(value: float, result: Result) -> str:
@@ -132,7 +132,7 @@ def _bounds(result: Result) -> str:
 
 
 def _p_values(result: Result) -> str:
-    """`p = 0.003, Wilcoxon 0.063`, of pairs."""
+    """`p = 0.003, Wilcoxon 0.063`, for pairs."""
     difference = result.known
     if difference.wilcoxon_p is None:
         return ""
@@ -141,7 +141,7 @@ def _p_values(result: Result) -> str:
 
 
 def _page(run: Path, folder: Path | None) -> str:
-    """The link from `folder` to the page of a run; empty where there is no such page."""
+    """The link from `folder` to a run's page; empty if there is none."""
     return f"{link_to(run, folder)}{DASHBOARD_HTML}" if folder and (run / DASHBOARD_HTML).is_file() else ""
 
 
@@ -164,7 +164,7 @@ def _runs(comparison: Comparison, folder: Path | None) -> Iterator[dict[str, str
 
 
 def comparison_charts(comparison: Comparison) -> list[Chart]:
-    """Ratios with intervals, every repeat of the headline figures, and the distributions laid over each other."""
+    """Ratios with intervals, each run's headline figures, and the distributions superimposed."""
     charts = [chart for chart in (_forest(comparison), _repeats(comparison)) if chart]
     for name, title in curve_titles().items():
         chart = _curves(comparison, name, title)
@@ -205,7 +205,7 @@ def _forest(comparison: Comparison) -> Chart | None:
     low = min(result.known.low for result in drawn)
     high = max(result.known.high for result in drawn)
     low, high = max(min(low, 0.9), 0.02) * 0.95, min(max(high, 1.1), 50.0) * 1.05
-    # Ticks close to 1 only where there is room for them.
+    # Ticks close to 1 only if there is room.
     steps = (
         (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
         if high / low > _WIDE
@@ -373,7 +373,7 @@ def _markdown_row(first: Sequence[str], row: dict[str, Any]) -> str:
 
 
 def comparison_table(comparison: Comparison) -> RenderableType:
-    """What `compare` prints: the verdict, then the figures. Fits 80 columns."""
+    """What `compare` prints: the verdict, then the figures, in 80 columns."""
     groups = comparison.groups
     lines = []
     if comparison.simulated:

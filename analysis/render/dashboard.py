@@ -1,4 +1,4 @@
-"""The dashboard: a run as one HTML file that opens offline, with plotly.js inside."""
+"""The dashboard: a run as one HTML file that opens offline and includes plotly.js."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ SLOWEST = 12
 def render(run: Run, summary: Summary) -> str:
     """The page as text.
 
-    Text from engines and scenarios is escaped, and the page's content security policy lets only the scripts run whose
-    hashes it lists, and lets nothing be fetched: so nothing that an engine said can run, and the page works offline.
+    Text from engines and scenarios is escaped. The page's content security policy only allows the scripts whose hashes
+    it lists, and no fetching, so nothing that an engine sent can run, and the page works offline.
     """
     seen = look_at(run, summary)
     sections, health = [build(seen) for build in SECTIONS], health_section(seen)
@@ -101,8 +101,9 @@ def render(run: Run, summary: Summary) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the sections are drawn from. `rows` are the requests of the measure phase; without a request there is no
-    `timeline`."""
+    """The input of the sections. `rows`: requests of the measure phase. There is no `timeline` if there are no
+    requests.
+    """
 
     run: Run
     summary: Summary
@@ -113,7 +114,7 @@ class Seen:
 
 
 def look_at(run: Run, summary: Summary) -> Seen:
-    """A run, ready to be drawn."""
+    """A run prepared for drawing."""
     window = find_window(run)
     objectives, _ = parse_objectives(run.manifest.scenario.table("slo"))
     timeline = make_timeline(run, window) if run.has_start_times else None
@@ -129,14 +130,14 @@ def look_at(run: Run, summary: Summary) -> Seen:
 
 
 def measured_range(seen: Seen) -> list[float]:
-    """Where the measure window lies on the axis of time; empty where that is not known."""
+    """Position of the measure window on the time axis; empty if unknown."""
     if seen.timeline is None or seen.window is None:
         return []
     return [float(edge) for edge in seen.timeline.axis(np.array([seen.window.start, seen.window.end]))]
 
 
 def time_section(seen: Seen) -> ChartSection:
-    """What users saw, on the shared axis of time."""
+    """What users saw, on the shared time axis."""
     if seen.timeline is None:
         return ChartSection("time", "Over time")
     charts, flat = run_charts(seen.run, seen.timeline, seen.window, seen.objectives)
@@ -157,14 +158,14 @@ def engine_section(seen: Seen) -> ChartSection:
 
 
 def shape_section(seen: Seen) -> ChartSection:
-    """Distributions, and what latencies depend on; none over several loads."""
+    """Distributions, and what latencies depend on; nothing for a run with several levels."""
     if seen.summary.levels:
         return ChartSection("shape", "Distributions")
     return ChartSection("shape", "Distributions", shape_charts(seen.rows, seen.objectives))
 
 
 def health_section(seen: Seen) -> ChartSection:
-    """The load generator itself: below the tables, since it is not what was measured."""
+    """The load generator itself: below the tables, because it is not what was measured."""
     made = generator_charts(seen.run, seen.timeline, seen.window, CPU_SHARE_LIMIT) if seen.timeline else []
     return ChartSection("health", "The load generator itself", made)
 
@@ -182,7 +183,7 @@ SECTIONS: tuple[Callable[[Seen], ChartSection], ...] = (
 
 
 def slowest_rows(run: Run) -> list[dict[str, str]]:
-    """The successful requests with the longest TTFT (or E2E, if not streamed), as cells of text."""
+    """The successful requests with the longest TTFT (E2E if not streamed), as text cells."""
     rows = run.measured
     ok = rows[is_ok(rows)]
     column, _ = primary_latency(ok)

@@ -69,17 +69,17 @@ def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
 
 
 def _plain(value: float) -> str:
-    """Three digits, none of them a decimal that says nothing: 56, not 56.0."""
+    """Three digits without meaningless decimals: 56, not 56.0."""
     return significant(value)
 
 
 def settings_words(side: SideRecord) -> str:
-    """The settings that were taken, beyond the scenario's own."""
+    """The chosen settings, beyond the scenario's own."""
     return side.candidate if side.settings else "the scenario's own settings"
 
 
 def decision_sentences(decision: Decision) -> list[str]:
-    """What a decision says, in the order in which it matters."""
+    """What a decision says, most important first."""
     sentences = [_head(decision)]
     chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
     if chosen is not None:
@@ -141,7 +141,7 @@ def _of(decision: Decision, of: str) -> str:
 
 
 def _priced_load(side: SideRecord, unit: str) -> str:
-    """`at 45 users`, and whether that load surely passes."""
+    """`at 45 users`, and whether that load certainly passes."""
     if side.priced_load is None:
         return ""
     surely = "which surely passes" if side.priced_load == side.capacity.sure_pass else "next to the estimate"
@@ -219,7 +219,7 @@ def _level_words(load: float | None, unit: str, does: str) -> str:
 
 
 def _bar(ratio: Ratio, low: float, high: float) -> dict[str, str] | None:
-    """Places of value and interval on a logarithmic axis, in percent."""
+    """Positions of value and interval on a logarithmic axis, in percent."""
     if ratio.value is None or not low < high or low <= 0.0:
         return None
 
@@ -250,7 +250,7 @@ def _stages(decision: Decision, folder: Path) -> Iterator[dict[str, str]]:
 
 
 def _runs(decision: Decision, folder: Path) -> Iterator[dict[str, object]]:
-    """Run folders by the stage that they were made in."""
+    """Run folders by the stage in which they were made."""
     runs = [run for side in decision.sides for run in side.runs] + [*decision.pairs.a, *decision.pairs.b]
     for stage in decision.stages:
         listed = []
@@ -270,7 +270,7 @@ def _limits(slo: Mapping[str, object]) -> list[str]:
 
 
 def render_decision(decision: Decision, folder: Path) -> str:
-    """decision.html: one file, offline; links lead into the series' folder."""
+    """decision.html: one file, offline; its links point into the series' folder."""
     head, *others = decision_sentences(decision)
     return (
         environment()

@@ -1,4 +1,4 @@
-"""The figures of a summary that a place shows, by the registry of metrics."""
+"""Selects the figures of a summary for a place, by the registry of metrics."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 
 def rate_figures(summary: Summary, place: Place) -> list[tuple[Rate, Figure]]:
-    """The rates and shares of a place with their figures, in its order: those that could be measured.
+    """The measured rates and shares for a place, in its order.
 
-    Without an objective that bounds a request every success would be good, so goodput and attainment are none.
+    Goodput and attainment are left out without an objective that bounds a request, because every success would be good.
     """
     bounded = bool(summary.goodput.bounds)
     figures = [(rate, rate.figure_of(summary)) for rate in METRICS.rates_at(place) if bounded or not rate.of_objectives]
@@ -21,8 +21,9 @@ def rate_figures(summary: Summary, place: Place) -> list[tuple[Rate, Figure]]:
 
 
 def shown_latencies(by_key: Mapping[str, Mapping[str, Figure]]) -> dict[str, Mapping[str, Figure]]:
-    """The latencies that were measured, by key, without one that tells in every figure what another does: without
-    reasoning the first token is the first of the answer."""
+    """The measured latencies, by key, except those whose figures all equal another's: without reasoning TTFO is
+    TTFT.
+    """
 
     def repeats(key: str) -> bool:
         latency = METRICS.latency(key)
@@ -34,6 +35,6 @@ def shown_latencies(by_key: Mapping[str, Mapping[str, Figure]]) -> dict[str, Map
 
 
 def latency_title(key: str) -> str:
-    """The title of the latency of that key; the key itself of one that is not registered here."""
+    """The title of the latency with that key; the key itself if it is not registered here."""
     latency = METRICS.latency(key)
     return key if latency is None else latency.title

@@ -1,4 +1,6 @@
-"""Interference on the page: the table of stretches, and each bystander by the time since the latest disturbance."""
+"""Interference on the page: the table of before, during and after, and each bystander by the time since the latest
+disturbance.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ _TITLE = "Interference"
 
 
 def interference_rows(result: Interference | None) -> list[dict[str, object]]:
-    """A row a latency and percentile: its value in each stretch, and how many times that of before it is."""
+    """One row per latency and percentile: its value in each stretch, and the ratio to the one before."""
     rows: list[dict[str, Any]] = []
     for disturbed in result.latencies.values() if result is not None else ():
         stretches = (disturbed.before, disturbed.during, disturbed.after)
@@ -36,7 +38,7 @@ def interference_rows(result: Interference | None) -> list[dict[str, object]]:
             rows.append(
                 {"name": name, "cells": [*cells, _cell(disturbed.rise[name]), _cell(disturbed.rise_after[name])]}
             )
-    for row in rows:  # a reason that holds for the whole row is said once
+    for row in rows:  # a reason for the whole row is shown once
         cells = row["cells"]
         if len({(cell["value"], cell["below"]) for cell in cells}) == 1:
             row["cells"] = [cells[0], *({**cell, "below": ""} for cell in cells[1:])]
@@ -55,7 +57,7 @@ def _cell(figure: Figure) -> dict[str, str]:
 
 
 def interference_section(run: Run, result: Interference | None) -> ChartSection:
-    """Each bystander's latencies by the time since a disturbance began; left out where nobody disturbs."""
+    """Each bystander's latencies by the time since a disturbance began; nothing if no class disturbs."""
     classes = classes_of(run.manifest)
     if result is None or classes is None or not result.latencies:
         return ChartSection("bystanders", _TITLE)

@@ -14,13 +14,13 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def junit(summary: Summary, strict: bool = False) -> str:
-    """junit.xml: one suite, one case each, the figures in the message. Names are stable from run to run."""
+    """junit.xml: one suite, one case per gate or check, the figures in the message. Names are the same in every run."""
     run = summary.run
     return junit_of(run.scenario.name or "scenario", cases(summary, strict), run.window.seconds or 0.0, run.started_at)
 
 
 def junit_of(scenario: str, of_run: Sequence[Case], seconds: float, started_at: str | None = None) -> str:
-    """The same of any cases."""
+    """The same for any cases."""
     suite = ElementTree.Element(
         "testsuite",
         {
@@ -52,5 +52,5 @@ def junit_of(scenario: str, of_run: Sequence[Case], seconds: float, started_at: 
 
 
 def _clean(text: str) -> str:
-    """Text without the characters that XML cannot hold, however they are written."""
+    """Text without characters that XML cannot contain, however they are written."""
     return _NOT_XML.sub("\ufffd", text)

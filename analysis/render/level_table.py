@@ -1,4 +1,4 @@
-"""The table of a run's load levels: what stands in it, for page, terminal and Markdown alike."""
+"""The table of a run's load levels, shared by page, terminal and Markdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATES = ("missed", "undetermined", "met")
 
 @dataclass(frozen=True)
 class LevelRow:
-    """One level: `name` is what was asked for; `figures` are in the order of `headings`."""
+    """One level: `name` is the load asked for; `figures` are in the order of `headings`."""
 
     number: int
     name: str
@@ -37,7 +37,7 @@ class LevelRow:
 
 
 def headings(summary: Summary, short: bool = False) -> list[str]:
-    """Titles of the figures, with their units; `short`: where there is little room."""
+    """Titles of the figures, with their units; `short`: for narrow places."""
     if short:
         return [f"{latency.title} p95 ms" for latency in METRICS.latencies_at(Place.CURVES)] + [
             RATES[name] for name in _shown(summary)
@@ -49,7 +49,7 @@ def headings(summary: Summary, short: bool = False) -> list[str]:
 
 
 def level_rows(summary: Summary) -> list[LevelRow]:
-    """A row a level, in order; none of a run that was one load."""
+    """One row per level, in order; empty for a run with a single load."""
     return [
         LevelRow(
             level.number,
@@ -67,7 +67,7 @@ def level_rows(summary: Summary) -> list[LevelRow]:
 
 
 def _shown(summary: Summary) -> list[str]:
-    """Without an objective that bounds a request every success would be good, so goodput is none."""
+    """Goodput is left out without an objective that bounds a request, because every success would be good."""
     return [name for name in RATES if summary.goodput.bounds or not _of_objectives(name)]
 
 
@@ -97,7 +97,9 @@ def _counts(level: LevelFigures) -> str:
 
 
 def _gates(gates: Sequence[SloGate]) -> tuple[str, str, str]:
-    """`2 met (1 not certain), 1 missed`, the state whose colour stands for them, and how many are in the worst."""
+    """`2 met (1 not certain), 1 missed`, the state that sets their colour, and how many gates are in the worst
+    state.
+    """
     by_state = {state: sum(gate.state == state for gate in gates) for state in _STATES}
     unsure = sum(shown_state(gate) != gate.state for gate in gates)
     parts = {state: f"{by_state[state]} {state}" for state in reversed(_STATES) if by_state[state]}

@@ -1,4 +1,4 @@
-"""All results on one page, and as a list for the terminal."""
+"""All results on one page, and as a terminal list."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _row(entry: Entry) -> dict[str, object]:
 
 
 def tone(entry: Entry) -> str:
-    """How an outcome is coloured: met, missed, undetermined or unknown."""
+    """The colour class of an outcome: met, missed, undetermined or unknown."""
     if entry.kind == DAMAGED:
         return _BAD
     return _TONES.get(entry.outcome, _BAD) if entry.kind == RUN else "unknown"
@@ -107,7 +107,7 @@ def _href(entry: Entry) -> str:
 
 
 def _chart(trend: Trend) -> dict[str, object]:
-    """A trend as an SVG: dots with their intervals, evenly spaced in the order of the runs."""
+    """A trend as an SVG: points with their intervals, evenly spaced in the order of the runs."""
     ends = [end for point in trend.points for end in (point.value, point.low, point.high) if end is not None]
     low, high = min(ends), max(ends)
     room = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
@@ -157,7 +157,7 @@ def _bounds(low: float | None, high: float | None, unit: str) -> str:
 
 
 def library_list(entries: Sequence[Entry]) -> Table:
-    """The entries for a terminal of any width: two lines each, what it was and what came of it."""
+    """The entries for a terminal of any width, two lines each: what was run, and the result."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(no_wrap=True)

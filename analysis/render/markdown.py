@@ -73,7 +73,7 @@ def _gates(summary: Summary) -> list[str]:
 
 
 def _levels(summary: Summary) -> list[str]:
-    """A row a load level, instead of figures over all of them."""
+    """One row per load level, instead of figures over all of them."""
     heads = ["level", *headings(summary), "gates"]
     return [
         _row(*heads),
@@ -151,7 +151,7 @@ def _cell(figure: Figure) -> str:
 
 
 def escape(content: object) -> str:
-    """Text in which Markdown and HTML find nothing to do."""
+    """Text escaped for both Markdown and HTML."""
     escaped = str(content).replace("&", "&amp;").replace("<", "&lt;").replace("\r", " ").replace("\n", " ")
     for sign in "\\|*_`[]~":
         escaped = escaped.replace(sign, "\\" + sign)

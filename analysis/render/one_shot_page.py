@@ -1,4 +1,4 @@
-"""One prompt on each engine as a table of the terminal, as Markdown to paste, and as a page."""
+"""One prompt on each engine, as a terminal table, as Markdown to paste, and as a page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _case(row: ShotRow) -> str:
 
 
 def cells_of(record: OneShot) -> Iterator[list[tuple[str, str]]]:
-    """The table, row by row, as HEADINGS says: (value, its 95% interval or "") in each cell."""
+    """The table row by row, in the order of HEADINGS: (value, its 95% interval or "") in each cell."""
     for row in record.rows:
         yield [
             (row.engine, ""),
@@ -75,7 +75,7 @@ def notes_of(record: OneShot) -> list[str]:
 
 
 def on_cpu(record: OneShot) -> str:
-    """That speeds were measured on a CPU, before any figure; "" where none was."""
+    """A sentence, before any figure, that speeds were measured on a CPU; "" if none were."""
     titles = [engine.title for engine in record.engines if engine.on_cpu and not engine.simulated]
     if not titles:
         return ""
@@ -83,7 +83,7 @@ def on_cpu(record: OneShot) -> str:
 
 
 def how(record: OneShot) -> str:
-    """What was done, in a sentence."""
+    """What was done, in one sentence."""
     repeats = f"{text.times(record.repeats)}"
     before = f" after {record.context.name} ({record.context.chars:,} characters)" if record.context else ""
     turns = ", the engines in turn" if record.interleaved and len(record.engines) > 1 else ""
@@ -95,7 +95,7 @@ def how(record: OneShot) -> str:
 
 
 def one_shot_table(record: OneShot) -> Table:
-    """For the terminal."""
+    """The table for the terminal."""
     title = Text("One prompt, " + text.times(record.repeats))
     if record.simulated:
         title.append(f"   {_SIMULATED}", style="bold magenta")
@@ -111,7 +111,7 @@ CONTRAST_HEADINGS = ("B / A", "Ratio", "95% interval", "Verdict")
 
 
 def contrasts_of(record: OneShot) -> Iterator[tuple[str, str, str, str]]:
-    """Who was held against whom, as CONTRAST_HEADINGS says."""
+    """The contrasts, in the order of CONTRAST_HEADINGS."""
     for each in record.contrasts:
         low, high = each.ci95 or (None, None)
         between = "" if low is None else f"{text.number(low)} – {text.number(high)}"
@@ -119,7 +119,7 @@ def contrasts_of(record: OneShot) -> Iterator[tuple[str, str, str, str]]:
 
 
 def contrast_table(record: OneShot) -> Table:
-    """For the terminal."""
+    """The table for the terminal."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(CONTRAST_HEADINGS):
         table.add_column(name, justify="right" if place in (1, 2) else "left", overflow="fold")

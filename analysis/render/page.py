@@ -1,4 +1,4 @@
-"""What stands in the dashboard's tables and cards: pure functions from a summary to cells of text."""
+"""The content of the dashboard's tables and cards: pure functions from a summary to text cells."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def head(summary: Summary) -> dict[str, object]:
 
 
 def command(argv: Sequence[str]) -> str:
-    """What was typed, to be copied: the run anew, or the series that it was part of."""
+    """The command that was typed, to copy: for the run, or for the series that it was part of."""
     return shlex.join(argv) if argv else ""
 
 
@@ -88,7 +88,7 @@ _SETTINGS = {
 
 
 def configuration(run: Header) -> str:
-    """The effective configuration in a line, and how long the engine took to start."""
+    """The effective configuration in one line, and how long the engine took to start."""
     parts = [
         words.format({True: "on", False: "off"}.get(value, _words(value)) if isinstance(value, bool) else _words(value))
         for key, words in _SETTINGS.items()
@@ -100,7 +100,7 @@ def configuration(run: Header) -> str:
 
 
 def outcome_sentence(summary: Summary) -> str:
-    """What became of the requests of the measure phase; the parts add up."""
+    """What became of the requests of the measure phase; the parts add up to the total."""
     counts = summary.counts.measured
     parts = f"{counts.ok:,} ok + {counts.failed:,} failed + {counts.cancelled:,} cancelled"
     ended = " A request that was cancelled when the run ended is not an error." if counts.cancelled else ""
@@ -108,7 +108,7 @@ def outcome_sentence(summary: Summary) -> str:
 
 
 def cell(figure: Figure) -> dict[str, str]:
-    """A figure as a table cell: its number, and beneath it the interval, or in short why there is no number."""
+    """A figure as a table cell: its number with the interval below it, or a short reason why there is no number."""
     if figure.value is None:
         return {"value": text.MISSING, "below": (figure.why or "").split(",")[0], "kind": " why"}
     return {"value": text.number(figure.value, figure.unit), "below": text.interval(figure), "kind": ""}
@@ -120,7 +120,7 @@ def latency_rows(summary: Summary) -> list[dict[str, object]]:
 
 
 def steady_rows(summary: Summary) -> list[dict[str, object]]:
-    """The same of the stationary part alone; empty where nothing was cut."""
+    """The same for the stationary part alone; empty if nothing was cut."""
     return _latency_rows(summary.steady_part.latency)
 
 
@@ -140,10 +140,10 @@ def _latency_rows(by_key: Mapping[str, Mapping[str, Figure]]) -> list[dict[str, 
 
 
 def rate_rows(summary: Summary) -> list[dict[str, object]]:
-    """Rows of the table of rates and shares that could be measured, and that no tile shows."""
+    """Rows of the table of measured rates and shares that no tile shows."""
     tiles = [] if summary.levels else [rate.name for rate, _ in rate_figures(summary, Place.CARD)]
     rows = [(rate, figure) for rate, figure in rate_figures(summary, Place.TABLE) if rate.name not in tiles]
-    if server_rows(summary):  # which tells the same, over exactly the same events
+    if server_rows(summary):  # which shows the same, over exactly the same events
         rows = [(rate, figure) for rate, figure in rows if rate.name != "server_ttft_mean"]
     shown: list[dict[str, object]] = [
         {
@@ -158,7 +158,7 @@ def rate_rows(summary: Summary) -> list[dict[str, object]]:
 
 
 def _energy_rows(summary: Summary) -> list[dict[str, object]]:
-    """What each GPU took; without a figure, why there is none, for an engine that could have had one."""
+    """The energy of each GPU; or why there is no figure, for an engine that could have had one."""
     energy, rows = summary.energy, []
     for gpu in energy.gpus:
         if gpu.joules is not None and gpu.mean_w is not None:
@@ -175,7 +175,7 @@ def _row(name: str, value: str, note: str) -> dict[str, object]:
 
 
 def _note(rate: Rate, summary: Summary) -> str | None:
-    """What stands beside a figure: what it means, or what of this run a reader must know of it."""
+    """The note next to a figure: what it means, or what is special about it in this run."""
     if rate.unit == "$" and summary.cost is not None:
         return f"{summary.cost.gpus} GPU at ${summary.cost.gpu_hour_usd:g} an hour"
     if rate.name == "server_ttft_mean":
@@ -184,7 +184,7 @@ def _note(rate: Rate, summary: Summary) -> str | None:
 
 
 def server_rows(summary: Summary) -> list[dict[str, Any]]:
-    """The engine's own latencies beside the client's of the same events; empty where the engine told none."""
+    """The engine's own latencies and the client's for the same events; empty if the engine reported none."""
     names = {"ttft": "TTFT", "e2e": "E2E", "queue": "Queue", "itl": "Between tokens"}
     rows = []
     for key, title in names.items():
@@ -210,7 +210,7 @@ def server_rows(summary: Summary) -> list[dict[str, Any]]:
 
 
 def drift_rows(summary: Summary) -> list[dict[str, str]]:
-    """What became of each series over a long run; empty where the run is too short to tell."""
+    """The verdict on each series of a long run; empty if the run is too short."""
     return [
         {
             "name": series.title,
@@ -239,7 +239,7 @@ def gap_rows(summary: Summary) -> list[dict[str, object]]:
 
 
 def level_cells(summary: Summary) -> list[dict[str, object]]:
-    """Rows of the table of load levels; empty where the run was one load."""
+    """Rows of the table of load levels; empty for a run with a single load."""
     return [
         {
             "number": row.number,
@@ -255,12 +255,12 @@ def level_cells(summary: Summary) -> list[dict[str, object]]:
 
 
 def class_columns(summary: Summary) -> list[str]:
-    """The heads of the table of user classes, behind class and requests; empty where there are not several."""
+    """The headings of the table of user classes, after class and requests; empty if there is only one class."""
     return [title for title, _ in _class_figures(summary)] if len(summary.user_classes) > 1 else []
 
 
 def class_rows(summary: Summary) -> list[dict[str, Any]]:
-    """One row per user class, where there are several; its cells are those of `class_columns`."""
+    """One row per user class, with the cells of `class_columns`; empty if there is only one class."""
     if len(summary.user_classes) < 2:
         return []
     figures = [figure_of for _, figure_of in _class_figures(summary)]
@@ -276,7 +276,7 @@ def class_rows(summary: Summary) -> list[dict[str, Any]]:
 
 
 def _class_figures(summary: Summary) -> list[tuple[str, Callable[[Summary], Figure | None]]]:
-    """(head, figure of a class's summary) of each column, from the registry of metrics."""
+    """(heading, figure in a class's summary) of each column, from the registry of metrics."""
 
     def percentile(latency: Latency, q: float) -> Callable[[Summary], Figure | None]:
         return lambda of: of.percentile(latency.key, f"p{percentile_digits(q)}")
@@ -296,7 +296,7 @@ def _class_figures(summary: Summary) -> list[tuple[str, Callable[[Summary], Figu
 
 
 def check_rows(summary: Summary) -> list[dict[str, object]]:
-    """The validity rules that found a number, or are broken."""
+    """The validity rules that have a number, or are broken."""
     return [
         {
             "title": check.title,
@@ -324,7 +324,7 @@ def _round(value: float) -> float:
 
 
 def health_rows(summary: Summary) -> list[tuple[str, str]]:
-    """Facts about the load generator that were measured, beside those that are checked."""
+    """Measured facts about the load generator that no rule checks."""
     health = summary.generator
     figures = (
         ("CPU per token", health.cpu_us_per_token),
@@ -339,7 +339,7 @@ def health_rows(summary: Summary) -> list[tuple[str, str]]:
 
 
 def fact_groups(summary: Summary) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The manifest's main facts in groups, as words; nothing that is not known."""
+    """The manifest's main facts in groups, in words, without unknown ones."""
     run, fields = summary.run, msgspec.structs.asdict
     groups: list[tuple[str, dict[str, object]]] = [
         ("Engine, as it reports itself", {**fields(run.engine), **run.effective}),
@@ -380,7 +380,7 @@ _UNIT_ENDINGS = {"_s": " (s)", "_ms": " (ms)", "_gb": " (GB)", "_mb": " (MiB)"}
 
 
 def _label(key: object) -> str:
-    """A key as words, its unit in brackets: `cold_start_s` -> `cold start (s)`."""
+    """A key in words, with its unit in brackets: `cold_start_s` -> `cold start (s)`."""
     name = _NAMES.get(str(key), str(key))
     ending = next((e for e in sorted(_UNIT_ENDINGS, key=len, reverse=True) if name.endswith(e)), "")
     return name.removesuffix(ending).replace("_", " ") + _UNIT_ENDINGS.get(ending, "")

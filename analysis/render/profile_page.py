@@ -1,4 +1,4 @@
-"""The profile of one workload, or of several side by side, as a page: one file that opens offline."""
+"""The profile of one or more workloads as a page: one file that opens offline."""
 
 from __future__ import annotations
 

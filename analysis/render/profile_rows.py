@@ -1,4 +1,4 @@
-"""The figures of several workloads, side by side: a row a figure, a cell a workload."""
+"""The figures of several workloads side by side: one row per figure, one cell per workload."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokenswarm.base.numbers import significant
 
 
 class Row(NamedTuple):
-    """A figure by its title, and its value in each workload."""
+    """A figure's title, and its value in each workload."""
 
     title: str
     cells: list[str]
@@ -24,7 +24,7 @@ _CACHES = (100_000, 1_000_000)
 
 
 def profile_rows(profiles: Sequence[Named]) -> list[Row]:
-    """The table of figures: a row a figure, a cell a workload; what nobody knows is a dash."""
+    """The table of figures: one row per figure, one cell per workload; unknown values are a dash."""
     each = [profile for _, profile in profiles]
     rows: list[tuple[str, list[str]]] = [("requests", [f"{own.requests:,}" for own in each])]
     for title, known in (
@@ -86,5 +86,5 @@ def _lengths(lengths: Lengths | None) -> str:
 
 
 def _rate_at(rates: HitRates, tokens: int) -> float:
-    """What an LRU cache of that size finds; the curve ends where nothing more can be found."""
+    """The hit rate of an LRU cache of that size; the curve ends where nothing more can be found."""
     return next((point.rate for point in reversed(rates.lru) if point.tokens <= tokens), 0.0)

@@ -1,4 +1,4 @@
-"""The profile of a workload for a terminal, by rich. Fits 80 columns."""
+"""The profile of a workload for a terminal of 80 columns, by rich."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's section on tasks: their figures as rows of text."""
+"""The page's section on tasks: their figures as text rows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ROWS = (
 
 
 def task_rows(tasks: TaskFigures | None) -> list[dict[str, str]]:
-    """Name, note, value, interval and observations of each figure; empty where a run has no tasks."""
+    """Name, note, value, interval and number of observations of each figure; empty if a run has no tasks."""
     if tasks is None:
         return []
     rows = []

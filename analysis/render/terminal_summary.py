@@ -29,7 +29,7 @@ _STATE_STYLE = {"met": "green", "missed": "red", "undetermined": "yellow"}
 
 
 def summary_table(summary: Summary) -> RenderableType:
-    """What `make load` prints at its end: verdict and why, latency, rates, objectives, errors. Fits 80 columns."""
+    """What `make load` prints at its end, in 80 columns: verdict and why, latency, rates, objectives, errors."""
     parts: list[RenderableType] = [_heading(summary), *_reasons(summary)]
     parts += [_levels(summary)] if summary.levels else [_latency(summary)]
     parts.append(_rates(summary))
@@ -76,7 +76,7 @@ def _reasons(summary: Summary) -> list[Text]:
         Text.assemble((f"{reason.verdict.lower().replace('_', ' ')}: ", "bold"), reason.sentence)
         for reason in summary.reasons
     ]
-    if BY_NAME[summary.outcome.name].verdict == VALID:  # otherwise the sentence is that of these reasons
+    if BY_NAME[summary.outcome.name].verdict == VALID:  # otherwise the sentence comes from these reasons
         lines.insert(0, Text(summary.outcome.sentence))
     steady = [summary.steady_part.sentence] if summary.steady_part.sentence else []
     return lines + [Text.assemble(("note: ", "bold"), note) for note in (*steady, *summary.notes)]
@@ -91,7 +91,7 @@ def _table(title: str, *columns: tuple[str, JustifyMethod]) -> Table:
 
 def _cell(figure: Figure) -> Text:
     if figure.value is None:
-        # "needs 100 requests, has 34": how many there are stands in the last column.
+        # "needs 100 requests, has 34": the last column has the count.
         return Text((figure.why or text.MISSING).split(",")[0], style="dim")
     between = text.interval(figure)
     return Text.assemble(text.number(figure.value, figure.unit), (f"\n{between}" if between else "", "dim"))
@@ -114,7 +114,7 @@ def _latency(summary: Summary) -> Table:
 
 
 def _levels(summary: Summary) -> Table:
-    """A row a load level; intervals are on the page."""
+    """One row per load level; the page has the intervals."""
     heads: list[tuple[str, JustifyMethod]] = [
         ("Level", "left"),
         *((heading, "right") for heading in headings(summary, short=True)),
@@ -159,7 +159,7 @@ def _objectives(gates: Sequence[SloGate], title: str) -> Table:
 
 
 def drift_lines(summary: Summary) -> list[Text]:
-    """What changed over a long run, a line a series; nothing for a run that is too short to tell."""
+    """What changed over a long run, one line per series; empty for a run that is too short."""
     judged = [series for series in summary.drift.values() if series.state != TOO_SHORT]
     changed = [series for series in judged if series.state != STEADY]
     if not judged:
@@ -170,7 +170,7 @@ def drift_lines(summary: Summary) -> list[Text]:
 
 
 def interference_lines(summary: Summary) -> list[Text]:
-    """What some classes did to the others; nothing where none is said to disturb."""
+    """What the disturbing classes did to the others; empty if none disturbs."""
     result = summary.interference
     if result is None:
         return []
@@ -179,7 +179,7 @@ def interference_lines(summary: Summary) -> list[Text]:
 
 
 def adapter_lines(summary: Summary) -> list[Text]:
-    """How long an adapter's first use takes; nothing in a run without adapters."""
+    """How long an adapter's first use takes; empty for a run without adapters."""
     lora = summary.adapters
     if lora is None:
         return []
@@ -198,7 +198,7 @@ def adapter_lines(summary: Summary) -> list[Text]:
 
 
 def outage_lines(summary: Summary) -> list[Text]:
-    """When the engine was away, and how long it took to come back; nothing where it never was."""
+    """When the engine was away, and how long it took to recover; empty if it never was."""
     if not summary.outages.count:
         return []
     lines = [Text.assemble(("Outages: ", "bold"), (outages.sentence(summary.outages), "yellow"))]

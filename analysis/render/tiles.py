@@ -1,4 +1,4 @@
-"""The tiles of the dashboard and its table of objectives: how a figure stands against its limit, in the same words."""
+"""The dashboard's tiles and its table of objectives: how each figure compares with its limit, in the same words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mark(gate: SloGate) -> dict[str, str]:
 
 
 def interval_words(figure: Figure) -> str:
-    """`95%: 63.7 – 125`; of an interval with one end, why it has no other; and why there is none."""
+    """`95%: 63.7 – 125`; if the interval has one end, why the other is missing; or why there is no interval."""
     between = text.interval(figure)
     if not between:
         return ""
@@ -38,7 +38,7 @@ def interval_words(figure: Figure) -> str:
 
 
 def cards(summary: Summary) -> list[dict[str, object]]:
-    """The few figures that tell most, each with its interval and the objective that it is held against."""
+    """The most important figures, each with its interval and its objective."""
     by_key = {gate.key: gate for gate in summary.slo}
     chosen: list[dict[str, object]] = []
     for latency in METRICS.latencies_at(Place.CARD):
@@ -72,10 +72,10 @@ def _card(
 
 
 def means_nothing(summary: Summary) -> str:
-    """Why the share of valid answers says nothing of this run; empty where it says something."""
+    """Why the share of valid answers means nothing in this run; empty if it does."""
     if summary.simulated:
         return "means nothing here: the simulator makes up its answers"
-    if summary.constraints or summary.tasks:  # whether an answer fits is then up to the engine, whatever the weights
+    if summary.constraints or summary.tasks:  # then the engine enforces valid answers, whatever the weights
         return ""
     random = summary.run.effective.get("load_format") == "dummy" or _RANDOM_MODEL in (summary.run.model or "")
     return "means nothing here: the model has random weights" if random else ""
@@ -97,7 +97,7 @@ def objective_rows(summary: Summary) -> list[dict[str, str]]:
 
 
 def objectives_by_level(summary: Summary) -> list[dict[str, object]]:
-    """The SLO table of a run of several load levels: a row an objective, a cell a level."""
+    """The SLO table of a run with several load levels: one row per objective, one cell per level."""
     by_key: dict[str, list[SloGate]] = {}
     for gate in summary.slo:
         by_key.setdefault(gate.key.partition(".")[2], []).append(gate)
@@ -120,7 +120,7 @@ def objectives_by_level(summary: Summary) -> list[dict[str, object]]:
 
 
 def one_sided(summary: Summary) -> bool:
-    """Whether a latency has an interval with one end."""
+    """Whether a latency has a one-sided interval."""
     return any(
         figure.value is not None and figure.ci95 and None in figure.ends
         for figures in summary.latency.values()

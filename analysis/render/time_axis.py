@@ -1,4 +1,4 @@
-"""The time axis that charts share: its layout, the bands of phases and levels on it, lines of limits."""
+"""The time axis that charts share: its layout, the bands for phases and levels, and limit lines."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from tokenswarm.analysis.render.chart import BAD, axis, plain
 def time_layout(
     timeline: TimeBins, window: Window | None, y: dict[str, object], *, named_bands: bool = False, **more: object
 ) -> dict[str, object]:
-    """Layout of a chart on the shared time axis; time outside the measure window is shaded (and named, if asked), and
-    so are outages of the engine."""
+    """Layout of a chart on the shared time axis. Time outside the measure window is shaded (and labelled, if asked),
+    and so are outages.
+    """
     low, high = (float(edge) for edge in timeline.axis(timeline.edges_unix[[0, -1]]))
     bands = [(*timeline.axis(np.array(span)), "c:outage", "engine away") for span in timeline.outages]
-    # Every second one is shaded, so that borders show without lines.
+    # Every other one is shaded, so that borders show without lines.
     bands += [
         (*timeline.axis(np.array([start, end])), "c:level" if place % 2 else "c:none", plain(name))
         for place, (start, end, name) in enumerate(timeline.levels)

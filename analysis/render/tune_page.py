@@ -35,7 +35,7 @@ def ratio_words(ratio: Ratio) -> str:
 
 
 def tune_sentences(tune: Tune) -> list[str]:
-    """What a race says, in the order in which it matters."""
+    """What a race says, most important first."""
     if tune.winner is None:
         return [_ENDINGS.get(tune.reason, _ENDINGS["none"])]
     is_default = tune.winner == tune.default
@@ -74,7 +74,7 @@ def _candidates(tune: Tune) -> Iterator[dict[str, str]]:
             "reason": each.reason or "",
             "runs": str(len(each.figures)),
             "mean": text.MISSING if mean is None else text.number(mean),
-            # The race counts a figure of 0 as a hundredth, for 0 has no logarithm: that is no ratio to show.
+            # The race replaces 0 by a hundredth of the best, because 0 has no logarithm: not a ratio to show.
             "ratio": "" if each.state == "winner" else ratio_words(each.ratio) if mean else text.MISSING,
         }
 

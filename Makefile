@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 PIP    := $(PY) -m pip install -qq --disable-pip-version-check
-PYTEST  = $(PY) -m pytest -q $(if $(FAILED),--last-failed --last-failed-no-failures none)
+# Threads of linear algebra wait for each other in a loop, and these matrices are small: on a busy machine they take
+# several times as long with two threads as with one.
+PYTEST  = OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) $(PY) -m pytest -q $(if $(FAILED),--last-failed --last-failed-no-failures none)
 RUN    ?=
 # Python keeps what it compiled, whatever the surroundings say: else each process of a run compiles hundreds of modules anew.
 unexport PYTHONDONTWRITEBYTECODE

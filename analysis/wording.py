@@ -1,4 +1,4 @@
-"""Numbers and durations as people read them. Pure functions; the same words in the terminal and on the page."""
+"""Numbers and durations in words, the same in the terminal and on pages. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNS = {"<=": "≤", ">=": "≥"}
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """Three significant digits, of 1,000 and more all before the point; a share as a percentage."""
+    """Three significant digits; from 1,000 up all digits before the point; a share as a percentage."""
     if value is None:
         return MISSING
     if unit == "share":
@@ -48,7 +48,7 @@ def percent(value: float) -> str:
 
 
 def count(n: int) -> str:
-    """A count in little room: 950, 12k, 3.4M."""
+    """A short count for narrow places: 950, 12k, 3.4M."""
     if n < 10_000:
         return f"{n:,}"
     return f"{n / 1e3:.0f}k" if n < 1_000_000 else f"{n / 1e6:.1f}M"
@@ -60,7 +60,7 @@ def times(n: int) -> str:
 
 
 def unit_of(unit: str) -> str:
-    """The unit as it stands behind a number; a share carries its own sign."""
+    """The unit to put after a number; empty for a share, which has its own sign."""
     return {"share": "", "us": "µs"}.get(unit, unit)
 
 
@@ -72,7 +72,7 @@ def quantity(figure: Figure | None) -> str:
 
 
 def interval(figure: Figure | None) -> str:
-    """A figure's 95% interval without unit, `no interval` where it would be a single point, or an empty string."""
+    """A figure's 95% interval without unit, `no interval` if it would be a single point, else an empty string."""
     if figure is None or figure.value is None:
         return ""
     if not figure.ci95:
@@ -99,7 +99,7 @@ def duration(seconds: float | None) -> str:
 
 
 def bound_words(gate: SloGate) -> str:
-    """`≤ 400 ms`; empty for an objective that is not understood."""
+    """`≤ 400 ms`; empty for an objective that cannot be parsed."""
     return "" if gate.limit is None else f"{SIGNS.get(gate.op or '', '')} {limit(gate.limit, gate.unit)}"
 
 
@@ -109,12 +109,14 @@ def gate_words(gate: SloGate) -> str:
 
 
 def shown_state(gate: SloGate) -> str:
-    """The state whose colour an objective has wherever it is shown: what is met but not certain is amber."""
+    """The state that sets an objective's colour: met but not certain is amber."""
     return "undetermined" if gate.state == "met" and not gate.certain else gate.state
 
 
 def spare_words(gate: SloGate) -> str:
-    """How far an objective is from its limit: `892 ms to spare`, `112 ms over`, of a least rate `1.2 req/s short`."""
+    """The distance of an objective from its limit: `892 ms to spare`, `112 ms over`; for a minimum rate, `1.2 req/s
+    short`.
+    """
     value = gate.figure.value
     if gate.state == "undetermined" or gate.limit is None or value is None:
         return ""
@@ -133,19 +135,19 @@ def points(difference: float) -> str:
 
 
 def moment(at: str | None) -> str:
-    """A time as a record has it (`2026-11-18T10:39:55Z`) for people: `2026-11-18 10:39:55 UTC`."""
+    """A recorded time (`2026-11-18T10:39:55Z`) for display: `2026-11-18 10:39:55 UTC`."""
     return (at or "").replace("T", " ").replace("Z", " UTC")
 
 
 def _apart(difference: float, unit: str) -> str:
-    """The distance between two values of a unit; of two shares in percentage points."""
+    """The distance between two values of a unit; in percentage points for shares."""
     if unit == "share":
         return f"{number(100.0 * difference)} points"
     return f"{number(difference)} {unit_of(unit)}".strip()
 
 
 def _levels(start: float, end: float | None, steps: object) -> str:
-    """Rate or users: one number, `2 to 8` where it changes evenly, `2, 4, 8` in steps."""
+    """Rate or users: one number, `2 to 8` for a ramp, `2, 4, 8` for steps."""
     in_steps = isinstance(steps, list) and bool(steps)
     levels = steps if isinstance(steps, list) and steps else [start] if end is None else [start, end]
     return (", " if in_steps else " to ").join(
@@ -154,7 +156,7 @@ def _levels(start: float, end: float | None, steps: object) -> str:
 
 
 def level_words(level: LevelFigures) -> str:
-    """What a load level asked for: `48 users`, `4 req/s`, `2 to 4 req/s`."""
+    """The load asked for in a level: `48 users`, `4 req/s`, `2 to 4 req/s`."""
     start, end, unit = (
         (level.users, level.users_end, "users") if level.rate is None else (level.rate, level.rate_end, "req/s")
     )
@@ -171,8 +173,11 @@ def level_name(level: LevelFigures) -> str:
 
 
 def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
-    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`; `32 → 48 → 8 users, closed loop` where
-    somebody changed it while the run went on. Cold prompts are named."""
+    """The load in words: `16 users, closed loop` or `20 requests/s, open loop`; `32 → 48 → 8 users, closed loop` if it
+    was changed during the run.
+
+    Cold prompts are mentioned.
+    """
     parts = []
     if load.mode == "open" and load.rate is not None:
         parts.append(f"{_levels(load.rate, load.rate_end, load.rate_steps)} requests/s, open loop")
@@ -192,7 +197,7 @@ def load_sentence(load: LoadRecord, levels: Sequence[LevelFigures] = ()) -> str:
 
 
 def sampled_hits(share: float) -> str:
-    """What a hit rate is an estimate from."""
+    """A note that a hit rate is an estimate from a sample."""
     return (
         f"there are too many blocks to look at each: hits are of one in {1 / share:,.0f}, drawn by content, "
         "with 95% errors"

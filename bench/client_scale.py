@@ -1,10 +1,10 @@
-"""What one worker on one core can bear: many streams, many short requests, many requests in a row.
+"""What one worker on one core can handle: many streams, many short requests, many requests in a row.
 
     python bench/client_scale.py [--rounds 3] [--requests 110000]
 
-streams   500 streams of 112 tokens/s once the first token is there: 50,000 tokens/s
+streams   500 streams of 112 tokens/s after the first token: 50,000 tokens/s
 short     1,000 requests/s of 10 tokens, open loop
-memory    the same for so long that --requests have been sent: growth of resident memory after the first 10,000
+memory    the same until --requests have been sent: growth of resident memory after the first 10,000
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SHOWN = (
 
 
 def show(title: str, runs: list[TruthRun], limits: dict[str, str], names: tuple[str, ...] = _SHOWN) -> None:
-    """Medians of some runs beside their limits."""
+    """Medians of the runs, with their limits."""
     print(f"{title}: medians of {len(runs)}")
     for name in names:
         median = statistics.median(asdict(run)[name] for run in runs)

@@ -53,7 +53,7 @@ HEADS = (
 
 
 def partner(what: Scenario, first: VirtualRun) -> Scenario:
-    """The scenario of a pair's second run: it goes by what the first one's warm-up showed, as `compare` has it."""
+    """The scenario of a pair's second run, which uses what the first one's warm-up measured, as in `compare`."""
     return what.model_copy(
         update={"load": what.load.model_copy(update={"answer_s": present(first.timeline.pace).answer_s})}
     )
@@ -76,12 +76,12 @@ def log_p95(result: VirtualRun) -> float:
 
 
 def completed_s(users: int, seconds: float) -> float:
-    """Answers a second of so many users."""
+    """Answers per second with this many users."""
     return sum(1 for row in one(scenario(seconds, users=users, spawn_rate=users), 1).measured()) / seconds
 
 
 def capacity(seconds: float) -> dict[int, float]:
-    """Answers a second by users, doubled until more users bring no more."""
+    """Answers per second; users are doubled until the rate stops growing."""
     rates: dict[int, float] = {}
     users = 32
     while users <= MOST_USERS:
@@ -93,7 +93,7 @@ def capacity(seconds: float) -> dict[int, float]:
 
 
 def at_load(loop: str, load: float, rates: dict[int, float], seconds: float) -> Scenario:
-    """The scenario at this share of what the engine can do."""
+    """The scenario at this share of the engine's capacity."""
     asked, counts = load * max(rates.values()), sorted(rates)
     if loop == "open":
         return scenario(seconds, rate=round(asked, 2))
@@ -102,7 +102,7 @@ def at_load(loop: str, load: float, rates: dict[int, float], seconds: float) -> 
 
 
 def called_different(apart: np.ndarray) -> float:
-    """Share of series of FOUND_PAIRS of these pairs of equal sides in which a difference is found."""
+    """Share of series of FOUND_PAIRS pairs of equal sides in which a difference is found."""
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(TRIALS):
@@ -114,12 +114,12 @@ def called_different(apart: np.ndarray) -> float:
 
 
 def needed(spread: float, *logs: float) -> str:
-    """Pairs for these differences of the logarithm at 80% power."""
+    """Pairs needed for these differences of the logarithm with 80% power."""
     return " / ".join(str(pairs_for(apart, spread) or "> 1,000") for apart in logs)
 
 
 def spreads(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of b - a, of the same seeds and of independent ones."""
+    """Standard deviations of b - a, with the same seeds and with independent ones."""
     apart = [b[j] - a[i] for i in range(len(a)) for j in range(len(a)) if i != j]
     return float((b - a).std(ddof=1)), float(np.std(apart))
 
@@ -156,7 +156,7 @@ def cells(requests: float, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> list[
 
 
 def main() -> None:
-    """One line a loop and load, as a table of Markdown."""
+    """One row per loop and load, as a Markdown table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--loop", nargs="+", choices=("open", "closed"), default=["open", "closed"])
     parser.add_argument("--load", nargs="+", type=float, default=[0.3, 0.8, 0.9])

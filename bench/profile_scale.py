@@ -36,7 +36,7 @@ print(json.dumps({"seconds": took, "cpu_seconds": cpu, "peak_mib": peak, "reques
 
 
 def write_trace(path: Path, requests: int) -> None:
-    """Sessions that grow by some blocks a turn, behind one of fifty system prompts; arrivals at 3 a second."""
+    """Sessions that grow by some blocks per turn, after one of fifty system prompts; 3 arrivals per second."""
     rng = Random(1)
     systems = [list(range(n * 20, n * 20 + rng.randrange(1, 12))) for n in range(50)]
     open_sessions: list[list[int]] = []

@@ -36,7 +36,7 @@ ANSWER_CHARS = 400
 
 
 def prompts_of(name: str) -> Iterator[tuple[Prompt, Answer]]:
-    """The endless requests of a scenario, one session after the other, each with an answer of its own."""
+    """An endless stream of a scenario's requests, session after session, each with a different answer."""
     workload = create(load_scenario(name, {}), load_corpus(), 1, "")
     for number in count():
         session = workload.session("measure", number)
@@ -49,7 +49,7 @@ def prompts_of(name: str) -> Iterator[tuple[Prompt, Answer]]:
 
 
 def writing_cost(name: str) -> tuple[float, float, float]:
-    """(characters, microseconds of CPU, bytes) of a request, on average over SAMPLE requests."""
+    """(characters, microseconds of CPU, bytes) per request, averaged over SAMPLE requests."""
     made = list(islice(prompts_of(name), SAMPLE))
     hashes = Fingerprints(fresh_key())
     begin = time.process_time()
@@ -59,7 +59,7 @@ def writing_cost(name: str) -> tuple[float, float, float]:
 
 
 def long_prompt_us() -> float:
-    """Microseconds of CPU for a prompt of 28,000 characters that was never seen before."""
+    """Microseconds of CPU for a new prompt of 28,000 characters."""
     text, hashes = load_corpus().text[:28_000], Fingerprints(fresh_key())
     made = [[{"role": "user", "content": f"{i} {text}"}] for i in range(200)]
     begin = time.process_time()
@@ -69,7 +69,7 @@ def long_prompt_us() -> float:
 
 
 def memory_kb() -> float:
-    """What 100,000 different requests leave behind in memory, in kilobytes."""
+    """Memory that 100,000 different requests leave behind, in kilobytes."""
     tracemalloc.start()
     hashes = Fingerprints(fresh_key())
     before = tracemalloc.get_traced_memory()[0]
@@ -81,7 +81,7 @@ def memory_kb() -> float:
 
 
 def write_run(folder: Path, name: str, requests: int) -> None:
-    """A run folder of so many requests of a scenario, 100 a second."""
+    """A run folder with this many requests of a scenario, at 100 per second."""
     hashes = Fingerprints(fresh_key())
     with (folder / schema.REQUESTS_CSV).open("w") as rows, (folder / schema.PROMPTS_CSV).open("w") as prompts:
         rows.write(schema.header(schema.REQUEST_COLUMNS))
@@ -97,7 +97,7 @@ def write_run(folder: Path, name: str, requests: int) -> None:
 
 
 def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
-    """(seconds, MiB beyond those of reading the rows) of the yardstick of a run."""
+    """(seconds, MiB beyond those for reading the rows) of computing a run's yardstick."""
     from tokenswarm.analysis.cache.yardstick import cache_figures
     from tokenswarm.analysis.read.run_folder import read_run
 
@@ -113,7 +113,7 @@ def yardstick_cost(name: str, requests: int) -> tuple[float, float]:
 
 
 def main() -> int:
-    """Run the benchmark; 0 when every limit holds."""
+    """Run the benchmark; 0 if every limit holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("requests", type=int, nargs="?", default=100_000)
     args = parser.parse_args()

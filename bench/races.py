@@ -33,7 +33,7 @@ GRID_REPEATS = 8
 
 
 def goodput(settings: str, sequences: int, budget: int, limits: tuple[float, float], seed: int) -> float:
-    """Requests within the limits a second, of one run."""
+    """Requests per second within the limits, in one run."""
     scenario = load_scenario("chat", parse_set(settings))
     config = simulated("--max-num-seqs", str(sequences), "--max-batched-tokens", str(budget))
     rows = [row for row in run(scenario, config, load_corpus(), seed=seed).measured() if row["status"] == "ok"]
@@ -60,7 +60,7 @@ def races(table: np.ndarray, count: int) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """One line a space."""
+    """One line per space."""
     seeds, count = map(int, (*arguments, *("40", "100")[len(arguments) :]))
     print(f"{'space':34}{'worth of best / worst':>24}{'within 3%':>11}{'of grid':>9}")
     for name, (settings, sequences, budgets, limits) in SPACES.items():

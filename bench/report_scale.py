@@ -32,7 +32,7 @@ print(json.dumps({"seconds": took, "peak_mib": peak, "rows": summary.counts.rows
 
 
 def write_big_run(folder: Path, rows: int) -> None:
-    """A run folder of `rows` requests: one sample of them repeated, later each time, with request ids of their own."""
+    """A run folder of `rows` requests: one sample repeated, each time later, with new request ids."""
     from tests.analysis.make_run import START, make_run, manifest
     from tokenswarm.contract import tables as schema
 
@@ -45,7 +45,7 @@ def write_big_run(folder: Path, rows: int) -> None:
     id_at, sent_at = names.index("request_id"), names.index("sent_at")
     cells = [line.split(",") for line in body if ",measure," in line]
     e2e = names.index("e2e_ms")
-    cells.sort(key=lambda cell: float(cell[sent_at]) + float(cell[e2e] or 0.0) / 1000.0)  # as a run writes them
+    cells.sort(key=lambda cell: float(cell[sent_at]) + float(cell[e2e] or 0.0) / 1000.0)  # as a run does
     written = 0
     with (folder / schema.REQUESTS_CSV).open("w") as file:
         file.write(head + "\n")
@@ -64,7 +64,7 @@ def write_big_run(folder: Path, rows: int) -> None:
 
 
 def main() -> int:
-    """Run the benchmark; 0 when every limit holds."""
+    """Run the benchmark; 0 if every limit holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", type=int, nargs="?", default=1_000_000)
     parser.add_argument("--keep", type=Path, help="keep the run folder here")

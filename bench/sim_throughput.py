@@ -55,7 +55,7 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def waited_s(self) -> float:
-        """Seconds in which it was ready to run but had no CPU: what other processes on its core took from it."""
+        """Seconds in which the process was ready to run but had no CPU, because others used its core."""
         return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[1]) / 1e9
 
     def stop(self) -> list[dict[str, object]]:
@@ -68,12 +68,12 @@ class Server:
 
 
 def pinned(command: list[str], core: int) -> list[str]:
-    """The command on one core, where the machine has several."""
+    """The command pinned to one core, if the machine has several."""
     return ["taskset", "-c", str(core), *command] if (os.cpu_count() or 1) > 1 else command
 
 
 def read_streams(port: int, streams: int, tokens: int, seconds: float, ramp_s: float) -> int:
-    """Keeps so many streams open for a time, and reads until all have ended. Returns the bytes received."""
+    """Keep this many streams open for a time, and read until all have ended. Returns the bytes received."""
     poll = select.epoll()
     sockets: dict[int, socket.socket] = {}
     sent = 0
@@ -131,7 +131,7 @@ def pace(arguments: argparse.Namespace) -> dict[str, float]:
     stamps = [
         (write, write - model) for row in rows for write, model in zip(row["write_ns"], row["model_ns"], strict=True)
     ]
-    # the ramp at both ends is not the steady state
+    # the ramps at both ends are not part of the steady state
     start_ns, end_ns = started_ns + int(1.5e9), started_ns + int(arguments.seconds * 1e9)
     late_ms = sorted(late / 1e6 for write, late in stamps if start_ns <= write < end_ns)
     return {
@@ -175,7 +175,7 @@ def show_paces(arguments: argparse.Namespace) -> bool:
 
 
 def peak(arguments: argparse.Namespace) -> None:
-    """Part 2. Prints the rate at which the simulator writes when nothing is to be waited for."""
+    """Part 2. Prints the rate at which the simulator writes without any pacing."""
     server = Server("--profile", "instant")
     cpu_s = server.cpu_s()
     read_streams(server.port, 32, 512, 3.0, ramp_s=0.1)

@@ -30,7 +30,7 @@ CASES = {
 
 
 def main() -> None:
-    """One line a case."""
+    """One line per case."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
     corpus, config = load_corpus(), simulated()
     print(f"{'case':55}{'requests':>10}{'tokens':>9}{'ms a run':>10}{'runs a minute':>15}")

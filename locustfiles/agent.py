@@ -1,4 +1,4 @@
-"""Agents that call tools: each prompt grows by what a tool gave, and sub-agents work on parts at the same time.
+"""Agents that call tools: each prompt grows by a tool's result, and sub-agents work in parallel.
 
 Run it: make load SCENARIO=agent, or locust -f locustfiles/agent.py --host http://127.0.0.1:8000
 """
@@ -9,7 +9,7 @@ from tokenswarm.users import LLMUser
 
 
 class ToolAgent(LLMUser):
-    """Works on one task after another; the human reads the report of one before the next is given."""
+    """Works on one task after another. The human reads each report before giving the next task."""
 
     scenario = "agent"  # scenarios/agent.toml: tools, steps, how long tools take, sub-agents
 
@@ -19,7 +19,7 @@ class ToolAgent(LLMUser):
 
     def follow(self, work):
         for prompt in work:
-            answer = self.ask(prompt)  # the calls in it are held against the tools, see the column valid_output
+            answer = self.ask(prompt)  # its calls are checked against the tools, see the column valid_output
             if not answer.ok:
                 break
             work.record_answer(answer.text, answer.calls)

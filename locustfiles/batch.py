@@ -1,4 +1,4 @@
-"""A batch job: many documents, each classified by one word.
+"""A batch job: many documents, each classified with one word.
 
 Run it: make load SCENARIO=batch, or locust -f locustfiles/batch.py --host http://127.0.0.1:8000
 """
@@ -9,7 +9,7 @@ from tokenswarm.users import LLMUser
 
 
 class BatchClassifier(LLMUser):
-    """Takes the next document from the pile, has it classified, and takes the next one at once."""
+    """Classifies one document after another, without a pause."""
 
     scenario = "batch"  # scenarios/batch.toml: the categories, and how long documents are
 

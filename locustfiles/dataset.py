@@ -1,4 +1,4 @@
-"""People who ask what stands in a file of your own.
+"""Users who send the prompts in your own file.
 
 Run it: make load SCENARIO=dataset DATA=prompts.jsonl
 """
@@ -9,12 +9,12 @@ from tokenswarm.users import LLMUser
 
 
 class DatasetUser(LLMUser):
-    """Takes a prompt, or a conversation turn by turn, from the file, and then the next one."""
+    """Takes a prompt, or a conversation turn by turn, from the file, then the next one."""
 
     scenario = "dataset"  # scenarios/dataset.toml: in which order, and how answers are checked
 
     @task
     def ask_from_file(self):
         for prompt in self.next_session():
-            self.ask(prompt)  # the answer is held against the expected one, see the column valid_output
+            self.ask(prompt)  # the answer is compared with the expected one, see the column valid_output
             self.think()

@@ -1,4 +1,4 @@
-"""RAG readers: many people ask an expert system about shared documents.
+"""RAG readers: many people ask questions about shared documents.
 
 Run it: make load SCENARIO=rag, or locust -f locustfiles/rag.py --host http://127.0.0.1:8000
 """

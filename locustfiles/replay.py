@@ -1,4 +1,4 @@
-"""People, or programs, who ask what a trace has on record, when it was asked.
+"""Users or programs that send a trace's requests at their recorded times.
 
 Run it: make load SCENARIO=replay DATA=prod.jsonl
 """
@@ -19,6 +19,6 @@ class ReplayUser(LLMUser):
 
     def follow(self, session):
         for prompt in session:
-            self.ask(prompt)  # waits for the recorded time, and for the answer before and the pause behind it
-            self.together(ReplayUser.follow, session.sub_sessions())  # sub-agents work as on record
+            self.ask(prompt)  # waits for the recorded time, the previous answer and the recorded pause
+            self.together(ReplayUser.follow, session.sub_sessions())  # sub-agents work as recorded
             self.think()

@@ -1,4 +1,4 @@
-"""Structured output: a record out of each document, as JSON that must fit a schema.
+"""Structured output: one record from each document, as JSON that must match a schema.
 
 Run it: make load SCENARIO=structured, or locust -f locustfiles/structured.py --host http://127.0.0.1:8000
 """
@@ -9,12 +9,12 @@ from tokenswarm.users import LLMUser
 
 
 class StructuredExtractor(LLMUser):
-    """Takes the next document, has a record drawn out of it, and takes the next one."""
+    """Extracts a record from one document after another, without a pause."""
 
-    scenario = "structured"  # scenarios/structured.toml: the sizes of schemas, and how many go without one
+    scenario = "structured"  # scenarios/structured.toml: schema sizes, and the share of requests without one
 
     @task
     def extract(self):
         for prompt in self.next_session():
-            self.ask(prompt)  # the answer is held against the schema, see the column valid_output
+            self.ask(prompt)  # the answer is checked against the schema, see the column valid_output
             self.think()

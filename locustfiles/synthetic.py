@@ -1,4 +1,4 @@
-"""Sessions from figures alone: their lengths, turns and shared beginnings are in the scenario.
+"""Synthetic sessions: the scenario has their lengths, turns and shared prefixes, but no texts.
 
 Run it: make load SCENARIO=synthetic, or locust -f locustfiles/synthetic.py --host http://127.0.0.1:8000
 """
@@ -9,7 +9,7 @@ from tokenswarm.users import LLMUser
 
 
 class SyntheticUser(LLMUser):
-    """Goes through one session after the other."""
+    """Goes through one session after another."""
 
     scenario = "synthetic"  # scenarios/synthetic.toml, or one that `tokenswarm profile FILE --scenario` wrote
 

@@ -90,6 +90,9 @@ def test_a_run_from_the_form_to_the_dashboard(ui: Callable[..., Any], browser: A
 
         person.page.get_by_role("button", name="Stop").click()
         frame.wait_for_selector("#report:visible")
+        later = Page(browser, f"{web.url}/llm").page  # opened when all is over
+        later.locator("#classes tbody th", has_text="MultiTurnChatter").wait_for()
+        assert later.get_attribute("#since", "aria-pressed") == "true" and later.locator("#trust").is_hidden()
         with person.page.expect_download() as download:
             person.page.evaluate("""() => { const link = document.createElement('a');
                 link.href = './llm/report?download'; document.body.append(link); link.click(); }""")

@@ -11,7 +11,7 @@ let points = [];
 let runId = null;
 let stretch = "last";
 let latest = null;
-let wasRunning = false;
+let wasRunning;
 
 function theme() {
   const chosen = localStorage.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -78,6 +78,7 @@ const LIGHT_WORDS = {
 
 function showTrust(generator) {
   const light = generator ? generator.light : "grey";
+  $("trust").hidden = false;
   $("trust").className = "banner " + light;
   $("trust-title").textContent = LIGHT_WORDS[light];
   $("trust-facts").textContent = !generator || light === "grey" ? "" : [
@@ -233,8 +234,9 @@ function show(now) {
   theme();
   showHead(now);
   if (now.state === "running") showTrust(now.generator);
+  else if (wasRunning === undefined) $("trust").hidden = true;  // opened after the run: the dashboard says it
   if (!now.run) return;
-  if (wasRunning && now.state !== "running") choose("since");
+  if (wasRunning !== false && now.state !== "running") choose("since");
   if (!wasRunning && now.state === "running") choose("last");
   wasRunning = now.state === "running";
   showTiles(now);

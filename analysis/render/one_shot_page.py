@@ -58,7 +58,8 @@ def engine_words(engine: ShotEngine) -> str:
     """`vLLM 0.33.0 at http://gpu1:8000, model Qwen/Qwen3-8B`."""
     version = f" {engine.version}" if engine.version else ""
     start = f", started in {text.duration(engine.cold_start_s)}" if engine.cold_start_s is not None else ""
-    return f"{engine.label}: {engine.title}{version} at {engine.base_url}, model {engine.model}{start}"
+    label = "" if engine.label == engine.title else f"{engine.label}: "
+    return f"{label}{engine.title}{version} at {engine.base_url}, model {engine.model}{start}"
 
 
 def notes_of(record: OneShot) -> list[str]:

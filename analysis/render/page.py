@@ -303,7 +303,7 @@ def check_rows(summary: Summary) -> list[dict[str, object]]:
             "state": "missed" if check.broken else "met",
             "value": text.quantity(Figure(check.value, check.unit)),
             "limit": text.limit(_round(check.limit), check.unit) if check.limit is not None else text.MISSING,
-            "words": check.verdict.lower() if check.broken else "ok",
+            "words": check.verdict.lower().replace("_", " ") if check.broken else "ok",
         }
         for check in summary.generator.checks
         if _telling(check)

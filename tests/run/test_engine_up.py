@@ -10,7 +10,7 @@ import pytest
 from tests.sim.simulators import running
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.engines import adopt
-from tokenswarm.run.engine_up import _require_like
+from tokenswarm.run.engine_up import _take_as
 from tokenswarm.run.run_plan import RunPlan
 
 STARTED = {
@@ -38,7 +38,7 @@ def urls() -> Iterator[dict[str, str]]:
 def _refusal(asked: str, url: str) -> str:
     plan: RunPlan = _Asked(asked)  # type: ignore[assignment]
     try:
-        _require_like(plan, adopt(url))
+        _take_as(plan, adopt(url))
     except UserError as error:
         assert error.code == Exit.USAGE
         return str(error)
@@ -48,6 +48,13 @@ def _refusal(asked: str, url: str) -> str:
 @pytest.mark.parametrize("name", ["sim-vllm", "sim-sglang"])
 def test_a_profile_of_the_simulator_is_taken_where_it_shows_itself(urls: dict[str, str], name: str) -> None:
     assert _refusal(name, urls[name]) == ""
+
+
+def test_an_engine_at_a_host_is_called_as_one_that_was_started_under_that_name(urls: dict[str, str]) -> None:
+    engine = adopt(urls["sim-sglang"])
+    assert engine.title == "Simulator"
+    _take_as(_Asked("sim-sglang"), engine)  # type: ignore[arg-type]
+    assert (engine.name, engine.title) == ("sim-sglang", "SGLang-like simulator")
 
 
 @pytest.mark.parametrize(("asked", "runs"), [("sim-vllm", "sim"), ("sim-vllm", "sim-sglang"), ("sim-sglang", "sim")])

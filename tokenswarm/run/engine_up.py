@@ -36,13 +36,13 @@ def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
 def _adopted(plan: RunPlan) -> Engine:
     engine = adopt(present(plan.host), plan.api_key, form=plan.scenario.endpoint.form())
     if plan.engine_name not in (EXTERNAL, engine.name):
-        _require_like(plan, engine)
+        _take_as(plan, engine)
     return engine
 
 
-def _require_like(plan: RunPlan, engine: Engine) -> None:
-    """Raise UserError (USAGE) unless the engine that was asked for is described as one that is `like` the one at HOST,
-    which tells itself by that name, and as one that shows what this one shows."""
+def _take_as(plan: RunPlan, engine: Engine) -> None:
+    """Call the engine at HOST what was asked for, where that is described as `like` what it tells of itself, and shows
+    what this one shows. Raises UserError (USAGE) where not."""
     wanted = load_description(plan.engine_name)
     if wanted.like != engine.name:
         raise UserError(
@@ -59,6 +59,7 @@ def _require_like(plan: RunPlan, engine: Engine) -> None:
             f"{plan.host} is {engine.title} with other settings than {wanted.name}, whose {signs}; "
             f"use ENGINE={engine.name}, or start it as {wanted.name}: make up ENGINE={wanted.name}",
         )
+    engine.description = wanted
 
 
 def _started(engine: EngineToStart, folder: Path, console: Console) -> Engine:

@@ -61,7 +61,7 @@ def rates() -> str:
 
 
 def registry() -> str:
-    """Every metric with what is done with it."""
+    """Every metric, and where it is used."""
     return table(
         ("metric", "title", "unit", "better", "in summary.json", "`[slo]`", "live", "compared", "made of", "source"),
         (
@@ -123,7 +123,7 @@ def _where(metric: Metric) -> str:
 
 
 class _Reached:
-    """Stands for a summary, to note which of its fields a metric's figure is taken from."""
+    """Takes the place of a summary, to record which of its fields a metric's figure is read from."""
 
     def __init__(self, names: tuple[str, ...] = ()) -> None:
         self.names = names
@@ -145,7 +145,7 @@ def _slo(metric: Metric) -> str:
 
 
 def keys_of(model: type[BaseModel], prefix: str) -> str:
-    """The keys of one table of a scenario; tables inside it have a table of their own."""
+    """The keys of one table of a scenario; nested tables have their own."""
     return table(
         ("key", "default", "meaning"),
         (
@@ -169,11 +169,11 @@ def _table_of(field: FieldInfo) -> type[BaseModel] | None:
             if isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in (Distribution, Mix)
         ),
         None,
-    )  # of a mix people write names and weights: docs/traffic.md
+    )  # a mix consists of names and weights: docs/traffic.md
 
 
 def default_of(field: FieldInfo) -> str:
-    """A key's default as a scenario would write it."""
+    """A key's default as it would be written in a scenario."""
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
@@ -198,7 +198,7 @@ def _toml(value: Any) -> str:
 
 
 def scenario_tables(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[str, type[BaseModel]]:
-    """The tables of a scenario by dotted name, those inside others too."""
+    """The tables of a scenario by dotted name, including nested ones."""
     models: dict[str, type[BaseModel]] = (
         {name: WORKLOADS.get(name).Settings for name in WORKLOADS.names()} if model is Scenario else {}
     )
@@ -221,7 +221,7 @@ def errors() -> str:
 
 
 def outcomes() -> str:
-    """How a run can come out, the gravest first."""
+    """How a run can come out, most serious first."""
     return table(
         ("outcome", "when", "verdict on the figures", "exit code"),
         (
@@ -269,7 +269,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
 
 
 def current(text: str) -> str:
-    """A page with its tables as the code has them. Raises KeyError for a table that is not known."""
+    """A page with its tables as generated now. Raises KeyError for an unknown table."""
     return _BLOCK.sub(lambda block: block["begin"] + TABLES[block["name"]]() + block["end"], text)
 
 
@@ -279,7 +279,7 @@ def pages() -> list[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the tables, and Grafana's dashboard; or with --check only tell which of them are not current."""
+    """Write the tables and Grafana's dashboard; with --check, only report which are out of date."""
     made = [
         *((f"docs/{page.name}", page, current) for page in pages()),
         ("Grafana's dashboard", grafana.BOARD, grafana.current),

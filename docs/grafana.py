@@ -1,7 +1,7 @@
-"""Grafana's dashboard of a run, completed from the registry of metrics: no metric is exported that it does not show.
+"""Grafana's dashboard of a run, completed from the registry of metrics, so that every exported metric is shown.
 
-The panels that somebody arranged stay as they are. What Prometheus gets of a metric that none of them asks for stands
-in a row of its own at the end. `make docs` writes it; a test checks that it was run.
+Panels arranged by hand stay as they are. Exported metrics that none of them uses get a row at the end. `make docs`
+writes it; a test checks that it was run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _WIDTH, _HEIGHT, _SCREEN = 8, 8, 24
 
 
 def completed(board: dict[str, Any]) -> dict[str, Any]:
-    """The dashboard with panels for all that is exported of the registry's metrics and that no panel asks for."""
+    """The dashboard with added panels for exported metrics that no panel uses."""
     arranged = _arranged(board["panels"])
     text = json.dumps(arranged)
     names = {each.name for each in exported()}
@@ -67,18 +67,18 @@ def completed(board: dict[str, Any]) -> dict[str, Any]:
 
 
 def current(text: str) -> str:
-    """The content of the dashboard's file, completed."""
+    """The completed content of the dashboard's file."""
     return json.dumps(completed(json.loads(text)), indent=2, ensure_ascii=False) + "\n"
 
 
 def _arranged(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without what was completed before."""
+    """The dashboard without the generated panels."""
     end = next((place for place, panel in enumerate(panels) if panel["title"] == ROW), len(panels))
     return panels[:end]
 
 
 def _queries(metric: Any, names: set[str]) -> list[tuple[str, str, str]]:
-    """(name that Prometheus has, query, legend) of each line of a metric's panel; empty of one that is not exported."""
+    """(Prometheus name, query, legend) of each line of a metric's panel; empty if it is not exported."""
     if isinstance(metric, Latency) and f"tokenswarm_{metric.name}_seconds" in names:
         name = f"tokenswarm_{metric.name}_seconds_bucket"
         return [

@@ -36,7 +36,7 @@ _TABLES = {
 
 
 def names() -> list[str]:
-    """All of them: a kind and a name a line."""
+    """All of them, one kind and name per line."""
     return sorted({*_commands(), *_run_folder(), *_locustfile(), *_scenario()})
 
 

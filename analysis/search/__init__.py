@@ -1,1 +1,1 @@
-"""Rules by which a search over loads or settings decides: pure, without clock, engine or run."""
+"""Rules that decide a search over loads or settings. Pure: no clock, engine or run."""

@@ -1,16 +1,16 @@
-"""Whether a load keeps its limits, told while it is being measured: attainment with an interval that holds at any look.
+"""Whether a load meets its limits, decided while it is measured: attainment with an interval that is valid at any look.
 
-Attainment is the share of sent requests that meet every limit. Requests of one moment share their moment, and what
-batches of successive requests vary tells for how many independent ones they count. A batch is as long as that asks for
-(Sokal, Monte Carlo Methods in Statistical Mechanics, 1989, section 3: a window of several times the correlation
-time), so that a longer run has more batches, and more data makes the interval narrower.
+Attainment is the share of sent requests that meet every limit. Requests that are close in time are dependent; the
+variance between batches of successive requests shows how many independent ones they count as. Batches are as long as
+the dependence requires (Sokal, Monte Carlo Methods in Statistical Mechanics, 1989, section 3: a window of several times
+the correlation time), so a longer run has more batches, and more data makes the interval narrower.
 
-A level that saw hardly a bad request cannot know how they come together: a lone one is no cluster, and none says
-nothing. What it shows itself counts for as much as it saw, and the rest is what loads beside the target show: at a load
-that just meets the target, which is what a pass has to exclude, the bad ones come together as they do there.
+A level with hardly any bad request cannot show how bad requests cluster. What it shows itself is weighted by its
+number of batches, and the rest comes from the loads beside the target: at a load that just meets the target, which is
+what a pass has to exclude, bad requests cluster as they do there.
 
-Looks are few (each at about twice the requests of the look before), and each look at each level has its own small part
-of the error, so that all of a search's decisions together are wrong in at most that error (Bonferroni over looks and
+Looks are few (each at about twice the requests of the previous one), and each look at each level gets a small part of
+the error, so all decisions of a search together are wrong with at most that probability (Bonferroni over looks and
 levels; Lan and DeMets, Biometrika 70, 1983, for spending it by looks).
 """
 
@@ -53,9 +53,11 @@ _CERTAIN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """One run's requests in successive blocks of time: how many were `sent`, how many of them were `good`, and how many
-    were among the run's own slowest (`slow`: worse than the target's quantile and than SLOW), which tells how the bad
-    ones cluster where there are hardly any."""
+    """One run's requests in successive blocks of time: how many were `sent`, `good`, and `slow`.
+
+    `slow`: among the run's own slowest (worse than the target's quantile and than SLOW), which shows how bad requests
+    cluster if there are hardly any.
+    """
 
     sent: tuple[int, ...]
     good: tuple[int, ...]
@@ -73,8 +75,12 @@ NOTHING = Blocks((), (), ())
 
 
 def blocks_of(sent_s: np.ndarray, margin: np.ndarray, window: tuple[float, float], target: float) -> Blocks:
-    """The blocks of a run. `sent_s`: when each request was sent; `margin`: its worst latency as a share of its limit
-    (1: just met; infinite: it failed; NaN: not known, left out); `window`: the measured phase, in the same seconds."""
+    """The blocks of a run.
+
+    - sent_s: when each request was sent
+    - margin: its worst latency as a share of its limit (1: just met; infinite: failed; NaN: unknown, left out)
+    - window: the measured phase, in the same seconds
+    """
     known = ~np.isnan(margin)
     sent_s, margin = sent_s[known], margin[known]
     blocks = min(MOST_BLOCKS, max(FEWEST_BLOCKS, len(margin) // REQUESTS_A_BLOCK))
@@ -90,8 +96,11 @@ def blocks_of(sent_s: np.ndarray, margin: np.ndarray, window: tuple[float, float
 
 @dataclass(frozen=True, slots=True)
 class Attainment:
-    """The share of good requests at one load. `low`, `high`: its interval, valid at any look; `dependence`: how many
-    requests count as one independent one; `requests`: how many there were."""
+    """The share of good requests at one load.
+
+    `low`, `high`: its interval, valid at any look. `dependence`: how many requests count as one independent one.
+    `requests`: how many there were.
+    """
 
     share: float | None
     low: float = 0.0
@@ -100,32 +109,36 @@ class Attainment:
     dependence: float = 1.0
 
     def state(self, target: float) -> str:
-        """pass | fail where it is surely above or below the target, else undecided."""
+        """pass | fail if it is certainly above or below the target, else undecided."""
         if self.requests and self.low >= target:
             return "pass"
         return "fail" if self.requests and self.high < target else "undecided"
 
 
 def error_of_a_look(error: float = ERROR) -> float:
-    """What one look at one level may be wrong with, on one side."""
+    """The error probability of one look at one level, on one side."""
     return error / (DECISIVE_LEVELS * MOST_LOOKS)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownDependence:
-    """How many requests count as one: `factor` by a level's own runs, from so many `batches` that saw good and bad."""
+    """How many requests count as one: `factor`, from a level's own runs, based on `batches` with good and bad
+    requests.
+    """
 
     factor: float = LEAST_DEPENDENCE
     batches: float = 0.0
 
     def with_usual(self, usual: float) -> float:
-        """What it is with what levels beside the target show: the fewer its own batches, the more of that."""
+        """Combined with what levels beside the target show, which weighs more the fewer batches there are."""
         return (self.batches * self.factor + BORROWED * usual) / (self.batches + BORROWED)
 
 
 def attainment(runs: Sequence[Blocks], error: float, usual: float = LEAST_DEPENDENCE) -> Attainment:
-    """Attainment from all runs at one load, with the interval whose ends are each wrong with probability `error`.
-    `usual`: the dependence that loads beside the target show."""
+    """Attainment from all runs at one load, with an interval whose ends are each wrong with probability `error`.
+
+    `usual`: the dependence at the loads beside the target.
+    """
     sent = sum(run.requests for run in runs)
     good = sum(sum(run.good) for run in runs)
     if not sent:
@@ -139,14 +152,18 @@ def attainment(runs: Sequence[Blocks], error: float, usual: float = LEAST_DEPEND
 
 
 def _upper_end(count: float, worth: float, error: float) -> float:
-    """The largest share that would still give so few in so many with probability `error` (Clopper and Pearson,
-    Biometrika 26, 1934), for numbers that need not be whole."""
+    """The largest share that would still give so few out of so many with probability `error` (Clopper and Pearson,
+    Biometrika 26, 1934), for non-integer numbers too.
+    """
     return 1.0 if count >= worth else float(betaincinv(count + 1.0, worth - count, 1.0 - error))
 
 
 def dependence(runs: Sequence[Blocks]) -> ShownDependence:
-    """How many times more the share of good requests varies than of independent ones: by the good ones, and by each
-    run's slowest, whichever shows more. It counts for no more batches than there were bad requests, or good ones."""
+    """By what factor the variance of the share of good requests exceeds that of independent ones.
+
+    Estimated from the good requests and from each run's slowest; the larger one counts. It is based on no more batches
+    than there were bad requests, or good ones.
+    """
     runs = [run for run in runs if run.requests]
     sent, good = sum(run.requests for run in runs), sum(sum(run.good) for run in runs)
     if not sent:
@@ -157,7 +174,7 @@ def dependence(runs: Sequence[Blocks]) -> ShownDependence:
 
 
 def dependence_of_the_slowest(runs: Sequence[Blocks]) -> ShownDependence:
-    """How many times more the share of each run's own slowest varies than of independent ones."""
+    """The same factor for the share of each run's own slowest requests."""
     runs = [run for run in runs if run.requests]
     return ShownDependence(*_of_the_slowest(runs)) if runs else ShownDependence()
 
@@ -168,10 +185,10 @@ def _of_the_slowest(runs: Sequence[Blocks]) -> tuple[float, float]:
 
 
 def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Sequence[float]) -> tuple[float, float]:
-    """Variance of the sum of `counts` over the binomial one, never below 1; and the batches that it is from.
+    """Variance of the sum of `counts` over the binomial one, at least 1; and the number of batches it is based on.
 
-    The batches are the shortest that are BATCH_WORTH times as long as what they show counts as one, or the longest of
-    which there are FEWEST_BATCHES. What is still missing then falls as 1 / length, and is added.
+    The batches are the shortest that are BATCH_WORTH times as long as the number of requests that count as one, or the
+    longest of which there are FEWEST_BATCHES. The remaining bias falls as 1 / length, and is added.
     """
     sizes = [run.requests for run in runs]
     binomial = sum(size * share * (1.0 - share) for size, share in zip(sizes, shares, strict=True)) / sum(sizes)
@@ -193,9 +210,11 @@ def _inflation(runs: Sequence[Blocks], counts: Sequence[np.ndarray], shares: Seq
 
 
 def _variance(sums: Sequence[np.ndarray], sizes: Sequence[int], length: float) -> tuple[float, float]:
-    """Variance for each request of the sum of many, from overlapping batches of about `length` requests (Meketon and
-    Schmeiser, Winter Simulation Conference 1984); and how many batches follow each other. `sums`: of each run,
-    cumulated over its blocks; a run that is shorter is a batch."""
+    """Variance per request of the sum of many, from overlapping batches of about `length` requests (Meketon and
+    Schmeiser, Winter Simulation Conference 1984); and the number of non-overlapping batches.
+
+    `sums`: of each run, cumulative over its blocks; a shorter run is one batch.
+    """
     total = batches = 0.0
     for cumulated, size in zip(sums, sizes, strict=True):
         blocks = len(cumulated) - 1
@@ -208,17 +227,22 @@ def _variance(sums: Sequence[np.ndarray], sizes: Sequence[int], length: float) -
 
 @lru_cache(maxsize=4096)
 def tail_factor(freedom: int, error: float) -> float:
-    """What a variance from so many degrees of freedom is to be multiplied by, for a tail of `error`."""
+    """The factor for a variance with this many degrees of freedom, for a tail of `error`."""
     return float(stats.t.isf(error, freedom) / stats.norm.isf(error)) ** 2
 
 
 def of_few(batches: float) -> float:
-    """What a dependence that is itself estimated is to be multiplied by, for an interval of 95%. Batches that hold
-    clusters, some of them long, tell about half as much of it as those of a normal law would."""
+    """The factor for an estimated dependence, for an interval of 95%.
+
+    Batches with clusters, some of them long, give about half as much information about it as normal ones would.
+    """
     return tail_factor(max(_FEWEST_FREE, round(batches / 2.0)), 0.025)
 
 
 def fewest_requests(target: float, error: float) -> int:
-    """Requests at a first look: LEAST_DEPENDENCE times as many as prove the target where none is bad and none depends
-    on another. With fewer, the blocks do not show how long the bad ones stay together."""
+    """Requests at a first look: LEAST_DEPENDENCE times the number that proves the target if none is bad and they are
+    independent.
+
+    With fewer, the blocks do not show how long bad requests stay together.
+    """
     return max(200, math.ceil(LEAST_DEPENDENCE * math.log(error) / math.log(target)))

@@ -1,12 +1,11 @@
-"""Where attainment falls through its target: a curve through the levels of a search, with an interval.
+"""Where attainment falls below its target: a curve through the levels of a search, with an interval.
 
-log(A / (1 - A)) is taken to be a straight line over the logarithm of the load between the loads that surely pass and
-surely fail. The interval is what the crossing does when every level's share is drawn anew around the line, with as
-many requests as it has independent ones (a parametric bootstrap over levels; Efron and Tibshirani, An Introduction to
-the Bootstrap, section 6.5), and it never leaves the bracket. Where the levels do not lie on the line, the draws are
-wider by that.
-Where attainment goes from nearly all to nearly nothing between two neighbouring levels no curve is fitted: the interval
-is the bracket.
+log(A / (1 - A)) is modelled as a straight line over the logarithm of the load, between the certain pass and the certain
+fail. The interval is the distribution of the crossing when every level's share is redrawn around the line, with the
+level's number of independent requests (a parametric bootstrap over levels; Efron and Tibshirani, An Introduction to the
+Bootstrap, section 6.5). It never extends beyond the bracket. If the levels do not lie on the line, the draws are
+widened accordingly. If attainment drops from nearly all to nearly nothing between two neighbouring levels, no curve is
+fitted, and the interval is the bracket.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class LoadPoint:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Load at which attainment is the target, and its 95% interval."""
+    """The load at which attainment equals the target, and its 95% interval."""
 
     load: float
     low: float
@@ -54,10 +53,11 @@ class Crossing:
 
 
 def crossing(points: Sequence[LoadPoint], target: float, bracket: tuple[float, float]) -> Crossing | None:
-    """Where the line through the points falls to the target, inside the bracket (sure pass, sure fail).
+    """Where the line through the points falls to the target, inside the bracket (certain pass, certain fail).
 
-    None where the points do not tell: fewer than two of them, none that passes some and fails some, a cliff, or a line
-    that does not fall."""
+    None if the points do not show it: fewer than two, none that passes some and fails some, a cliff, or a line that
+    does not fall.
+    """
     low, high = bracket
     used = [point for point in points if low <= point.load <= high]
     if len(used) < 2 or is_cliff(used, target) or not any(0.0 < point.share < 1.0 for point in used):
@@ -71,7 +71,7 @@ def crossing(points: Sequence[LoadPoint], target: float, bracket: tuple[float, f
 
 
 def _crossed(points: Sequence[LoadPoint], target: float, bracket: tuple[float, float]) -> Crossing | None:
-    """The crossing with both ends of its interval; None where the slope is too uncertain for that."""
+    """The crossing with both ends of its interval; None if the slope is too uncertain for that."""
     low, high = bracket
     best, roots = _root(points, target), _drawn_roots(points, target)
     if not low < best < high or np.isnan(roots).mean() > _LOST:
@@ -91,17 +91,17 @@ def _root(points: Sequence[LoadPoint], target: float) -> float:
 
 
 def line_crossing(points: Sequence[LoadPoint], target: float) -> float | None:
-    """Where the line through the points falls to the target, without an interval; None where it does not fall."""
+    """Where the line through the points falls to the target, without an interval; None if it does not fall."""
     root = _root(points, target) if len(points) > 1 else float("nan")
     return None if np.isnan(root) or not np.isfinite(root) else root
 
 
 def _drawn_roots(points: Sequence[LoadPoint], target: float) -> np.ndarray:
-    """The crossings of shares that are drawn anew around the line."""
+    """The crossings for shares redrawn around the line."""
     loads, share, worth = _columns(points)
     start, slope, middle = _lines(loads, share, worth)
     line = 1.0 / (1.0 + np.exp(-np.clip(start + slope * (loads - middle), -12.0, 12.0)))
-    if len(points) > 2:  # Pearson's chi-square a degree of freedom
+    if len(points) > 2:  # Pearson's chi-square per degree of freedom
         misfit = float((worth * (share[0] - line) ** 2 / (line * (1.0 - line))).sum())
         worth = worth / max(1.0, misfit / (len(line) - 2))
     draws = np.random.default_rng(16).beta(line * worth, (1.0 - line) * worth, (DRAWS, len(line)))
@@ -118,7 +118,7 @@ def _columns(points: Sequence[LoadPoint]) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def is_cliff(points: Sequence[LoadPoint], target: float) -> bool:
-    """Whether attainment falls from nearly all to less than half between the neighbours around the target."""
+    """Whether attainment falls from nearly all to less than half between the levels on either side of the target."""
     loads = sorted({point.load for point in points})
     shares = [_share_at(points, load) for load in loads]
     for before, after in pairwise(shares):
@@ -133,7 +133,7 @@ def _share_at(points: Sequence[LoadPoint], load: float) -> float:
 
 
 def _roots(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray, target: float) -> np.ndarray:
-    """Load at the target for each row of `shares`; NaN where the line does not fall."""
+    """The load at the target for each row of `shares`; NaN if the line does not fall."""
     start, slope, middle = _lines(loads, shares, worth)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         roots = np.exp(middle + (np.log(target / (1.0 - target)) - start) / slope)
@@ -143,8 +143,9 @@ def _roots(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray, target: flo
 def _lines(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """Logistic regression of each row of `shares` on `loads` by Newton's method: value at the middle, slope, middle.
 
-    With Firth's correction (Biometrika 80, 1993): below the crossing few independent requests are bad, mostly fewer
-    than expected and seldom many more, and the plain line is then too steep and crosses the target too high."""
+    With Firth's correction (Biometrika 80, 1993). Below the crossing few independent requests are bad: usually fewer
+    than expected and rarely many more, so the uncorrected line would be too steep and cross the target too high.
+    """
     middle = float(np.average(loads, weights=worth))
     x = loads - middle
     soft = np.clip((shares * worth + 0.5) / (worth + 1.0), 1e-6, 1.0 - 1e-6)
@@ -160,14 +161,14 @@ def _lines(loads: np.ndarray, shares: np.ndarray, worth: np.ndarray) -> tuple[np
 
 
 def _leverage(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """How much each point rules its own value on the line, in every row: from 0 to 1, 2 together."""
+    """The leverage of each point, in every row: from 0 to 1, 2 in total."""
     w0, w1, w2 = weight.sum(1), (weight * x).sum(1), (weight * x * x).sum(1)
     free = np.maximum(w0 * w2 - w1 * w1, 1e-12)
     return weight * (w2[:, None] - 2.0 * w1[:, None] * x + w0[:, None] * x * x) / free[:, None]
 
 
 def _weighted_line(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least squares of every row: value at x = 0, slope."""
+    """Weighted least squares of every row: value at x = 0, slope."""
     w0, w1, w2 = weight.sum(1), (weight * x).sum(1), (weight * x * x).sum(1)
     y0, y1 = (weight * y).sum(1), (weight * x * y).sum(1)
     free = np.maximum(w0 * w2 - w1 * w1, 1e-12)

@@ -1,13 +1,13 @@
 """The search for the highest load within the limits: what to measure next, and what is known so far.
 
-A pure function of all that was measured: the same runs give the same next step, so that a search can be resumed.
+A pure function of all measurements: the same runs give the same next step, so a search can be resumed.
 
-1. Bracket: double (or halve) the load until one seems to pass and one to fail. A short run is enough for that.
-2. Bisect, by the geometric mean, until the two are near each other or neighbouring numbers of users.
-3. Narrow: where attainment falls gradually, a curve through the levels says where it crosses the target, and the loads
-   on both sides of the crossing are measured, each time twice as long, until its interval is within the precision
-   (`capacity_estimate`). Where it falls as at a cliff, the two sides are measured until both are sure.
-4. Confirm: what surely passes and surely fails has to do so with runs of two seeds.
+1. Bracket: double (or halve) the load until one level seems to pass and one to fail. A short run is enough for that.
+2. Bisect, by the geometric mean, until the two are close or neighbouring numbers of users.
+3. Narrow: if attainment falls gradually, a curve through the levels gives the crossing with the target
+   (`capacity_estimate`). The loads on both sides of it are measured, each time twice as long, until its interval is
+   within the precision. If attainment falls off a cliff, the two sides are measured until both are certain.
+4. Confirm: the certain pass and the certain fail need runs with two seeds.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _FAR = 1.15
 
 @dataclass(frozen=True, slots=True)
 class SearchStep:
-    """What is next: measure `requests` at `load`, or stop (`load` is None). `why`: in one word (docs/capacity.md)."""
+    """The next step: measure `requests` at `load`, or stop (`load` is None). `why`: in one word (docs/capacity.md)."""
 
     why: str
     load: float | None = None
@@ -70,8 +70,12 @@ class SearchStep:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What the levels say. `sure_pass`, `sure_fail`: loads, None where there is none; `limit`: the lowest load at which
-    something else than the engine was the limit; `non_monotone`: a load above the sure fail passes surely."""
+    """What the levels show.
+
+    - sure_pass, sure_fail: loads, None if there is none
+    - limit: the lowest load at which something other than the engine was the limit
+    - non_monotone: a load above the certain fail passes certainly
+    """
 
     levels: tuple[Level, ...]
     sure_pass: float | None
@@ -93,7 +97,7 @@ class Knowledge:
 
 
 def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowledge:
-    """What is known from all runs."""
+    """What all runs together show."""
     loads = by_load(evidence)
     usual = usual_dependence(settings, loads)
     levels = [level_of_load(settings, each, usual_at(loads, each, usual)) for each in loads]
@@ -131,7 +135,7 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
 
 
 def _sure_ends(levels: Sequence[Level]) -> tuple[float | None, float | None, bool]:
-    """The highest sure pass below the lowest sure fail, that fail, and whether something above it passes."""
+    """The highest certain pass below the lowest certain fail, that fail, and whether something above it passes."""
     high = min((each.load for each in levels if each.state == FAIL), default=None)
     passes = [each.load for each in levels if each.state == PASS]
     below = [load for load in passes if high is None or load < high]
@@ -139,8 +143,9 @@ def _sure_ends(levels: Sequence[Level]) -> tuple[float | None, float | None, boo
 
 
 def _by_the_curve(settings: SearchSettings, level: Level, curve: Crossing) -> Level:
-    """A level that its own requests leave undecided may be sure by all levels together: it lies so far from the
-    crossing of the curve that a look could not be mistaken in that."""
+    """An undecided level may be decided by all levels together, if it is far enough from the crossing of the curve that
+    a look would not be wrong about it.
+    """
     share = level.attainment.share
     if level.state != UNDECIDED or share is None:
         return level
@@ -167,7 +172,7 @@ def next_step(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Sea
 
 
 def _points(settings: SearchSettings, loads: Sequence[LoadRuns], usual: float) -> list[LoadPoint]:
-    """Every sound run; those at one load share what they show of dependence."""
+    """Every sound run; runs at the same load share their dependence."""
     points = []
     for here in loads:
         if any(each.flaw == DIED for each in here.runs):
@@ -183,7 +188,9 @@ def _interval(
     settings: SearchSettings, low: float | None, high: float | None, curve: Crossing | None, guess: float | None
 ) -> tuple[float | None, tuple[float | None, float | None]]:
     """The estimate and its interval: the curve's, else the bracket, with the `guess` of a curve that is not trusted.
-    Users are whole: the highest number that passes is below the lowest that fails."""
+
+    Users are integers: the highest number that passes is below the lowest that fails.
+    """
     if settings.unit != USERS:
         if curve is not None:
             return curve.load, (curve.low, curve.high)
@@ -202,14 +209,15 @@ def _interval(
 
 
 def _seems_good(settings: SearchSettings, level: Level) -> bool:
-    """Whether a level passes, or does as far as its few requests tell."""
+    """Whether a level passes, or seems to from its few requests."""
     share = level.attainment.share
     return level.state == PASS or (level.state == UNDECIDED and share is not None and share >= settings.target)
 
 
 def _seeming(settings: SearchSettings, known: Knowledge) -> tuple[Level | None, Level | None]:
-    """The loads between which the capacity seems to be: the highest that seems to pass, below the lowest that does
-    not (or at which something else than the engine was the limit)."""
+    """The loads between which the capacity seems to be: the highest that seems to pass, below the lowest that does not
+    (or where something other than the engine was the limit).
+    """
     above = [
         each
         for each in known.levels
@@ -222,7 +230,7 @@ def _seeming(settings: SearchSettings, known: Knowledge) -> tuple[Level | None, 
 
 
 def _again(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
-    """A load generator that was disturbed once is no limit: the load is measured once more before that is believed."""
+    """One disturbance of the load generator is not taken as the limit: the load is measured once more first."""
     for each in known.levels:
         if each.state == LIMITED and each.flaw == LIMITED and len(each.runs) < 2:
             return SearchStep("again", each.load, settings.first_requests)
@@ -230,7 +238,7 @@ def _again(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
 
 
 def _bracket(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
-    """Until something seems to pass, and something to be too much."""
+    """Continue until one load seems to pass and one to be too much."""
     low, top = _seeming(settings, known)
     if top is None:
         return SearchStep("bracket", known.levels[-1].load * 2, settings.first_requests)
@@ -248,7 +256,7 @@ def _bracket(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
 
 
 def _confirm(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
-    """Where the search would end, both ends need runs of two seeds."""
+    """Both ends of the final bracket need runs with two seeds."""
     usable = [each for each in known.levels if each.state != LIMITED]
     for end in _around(usable, present(known.sure_pass if known.estimate is None else known.estimate)):
         if end is not None and len(end.runs) < 2 and end.flaw is None:
@@ -265,7 +273,7 @@ def _settled(settings: SearchSettings, known: Knowledge) -> SearchStep:
 
 
 def _is_close(settings: SearchSettings, known: Knowledge, evidence: Sequence[LoadEvidence]) -> bool:
-    """Whether the bracket is within the precision, or the interval is and was nearly so before the last runs."""
+    """Whether the bracket is within the precision, or the interval is now and nearly was before the last runs."""
     top = known.sure_fail if known.sure_fail is not None else known.limit
     if known.sure_pass is None or top is None:
         return False
@@ -279,7 +287,7 @@ def _is_close(settings: SearchSettings, known: Knowledge, evidence: Sequence[Loa
 
 
 def _is_within(settings: SearchSettings, known: Knowledge, times: float) -> bool:
-    """Whether the interval is within so many times the precision."""
+    """Whether the interval is within this multiple of the precision."""
     if not known.low or known.high is None:
         return False
     wider = replace(settings, precision=times * settings.precision)
@@ -291,9 +299,10 @@ def _before_the_last(
 ) -> list[LoadEvidence]:
     """The evidence without the last run beside the crossing, on either side.
 
-    An interval is narrow where by chance few requests were bad, and a search that stopped at once would stop there: too
-    high. So that an interval will soon be narrow enough is found out first, and the runs that it then takes, of a
-    length that they do not choose, are part of what is told."""
+    An interval is narrow if, by chance, few requests were bad. A search that stopped as soon as it is narrow would stop
+    at such times, with a result that is too high. So the search first notices that the interval is nearly narrow
+    enough; the runs that follow, whose length does not depend on their results, are then part of the result.
+    """
     crossing_load = present(known.crossing).load
     last: dict[bool, int] = {}
     for place, each in enumerate(evidence):
@@ -303,8 +312,9 @@ def _before_the_last(
 
 
 def _rests_on_enough(settings: SearchSettings, points: Sequence[LoadPoint], crossing_load: float) -> bool:
-    """Whether the runs beside the crossing, on either side, count for enough independent requests that the curve's
-    interval can be believed: else the interval is the bracket."""
+    """Whether the runs beside the crossing, on either side, have enough independent requests to trust the curve's
+    interval; otherwise the interval is the bracket.
+    """
     near = [point for point in points if _within_reach(settings, point.load, crossing_load)]
     sides = (
         [point for point in near if point.load <= crossing_load],
@@ -322,19 +332,21 @@ def _within_reach(settings: SearchSettings, load: float, crossing_load: float) -
 
 
 def _adjoin(settings: SearchSettings, low: float, high: float) -> bool:
-    """Whether nothing worth measuring is between two loads."""
+    """Whether nothing worth measuring lies between two loads."""
     return high <= low * (1.0 + settings.precision) or (settings.unit == USERS and high - low <= 1)
 
 
 def _around(levels: Sequence[Level], load: float) -> tuple[Level | None, Level | None]:
-    """The levels next to a load, below and above: what an estimate rests on."""
+    """The levels next to a load, below and above, on which an estimate rests."""
     below = [each for each in levels if each.load <= load]
     above = [each for each in levels if each.load > load]
     return (below[-1] if below else None), (above[0] if above else None)
 
 
 def _narrow(settings: SearchSettings, known: Knowledge) -> SearchStep:
-    """Bisect between what seems to pass and to fail; near each other, measure both sides of the crossing for longer."""
+    """Bisect between the seeming pass and the seeming fail; once they are close, measure both sides of the crossing for
+    longer.
+    """
     low, top = _seeming(settings, known)
     assert low is not None and top is not None, "the bracket comes before"
     apart = 1.0 if _is_blank(low) or _is_blank(top) else 2.0
@@ -349,13 +361,14 @@ def _narrow(settings: SearchSettings, known: Knowledge) -> SearchStep:
 
 
 def _is_blank(level: Level) -> bool:
-    """Whether all requests of a level were alike: good, or bad. It does not tell how attainment falls beside it, so
-    that a curve from there over more than the precision would be a guess."""
+    """Whether all requests of a level were good, or all bad. It does not show how attainment falls beside it, so a
+    curve from there over more than the precision would be a guess.
+    """
     return level.attainment.share in (0.0, 1.0)
 
 
 def _between(settings: SearchSettings, known: Knowledge) -> SearchStep:
-    """Both sides of a cliff are sure, but something between or around them is not: the least known of it."""
+    """Both sides of a cliff are certain, but a level between or around them is not: measure the least known one."""
     open_levels = [each for each in known.levels if each.state == UNDECIDED]
     return (
         _longer(settings, min(open_levels, key=lambda each: each.requests)) if open_levels else SearchStep("undecided")
@@ -363,11 +376,12 @@ def _between(settings: SearchSettings, known: Knowledge) -> SearchStep:
 
 
 def _ends(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
-    """Beside a curve that is within the precision, what surely passes and what surely fails: where there is neither,
-    at a load that is far enough from the crossing to be cheap."""
+    """For a curve within the precision, find a certain pass and a certain fail: if one is missing, measure a load far
+    enough from the crossing to be decided cheaply.
+    """
     curve = present(known.crossing)
     if known.concentrated and not known.trusted:
-        return None  # all good or all bad there, that would take tens of thousands of requests; the line will tell
+        return None  # if all are good or bad there, this would take tens of thousands of requests; the line decides
     if not _adjoin(replace(settings, precision=AT_LAST * settings.precision), curve.low, curve.high):
         return None
     for side, sure in ((-1, known.sure_pass), (1, known.sure_fail)):
@@ -389,7 +403,7 @@ def _ends(settings: SearchSettings, known: Knowledge) -> SearchStep | None:
 
 
 def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) -> SearchStep:
-    """The levels next to the crossing, below and above, take turns; where there is none within reach, one is made."""
+    """The levels next to the crossing, below and above, alternate; if none is within reach, one is created."""
     reach = 1.0 + 1.6 * settings.precision
     aside = 1.0 + 0.8 * settings.precision
     loads = {each.load: each for each in known.levels if each.flaw is None}
@@ -416,7 +430,8 @@ def _beside(settings: SearchSettings, known: Knowledge, crossing_load: float) ->
 
 def _is_far_down(settings: SearchSettings, level: Level) -> bool:
     """Whether a level has so many bad requests that a line from there to the target would be a guess: attainment falls
-    faster and faster where all of a batch are late together."""
+    faster and faster if all requests of a batch are late together.
+    """
     return 1.0 - present(level.attainment.share) > FAR_DOWN * (1.0 - settings.target)
 
 

@@ -1,8 +1,8 @@
-"""How a decision between engines is made of races, searches and pairs. Pure functions.
+"""How races, searches and pairs are combined into a decision between engines. Pure functions.
 
 Two figures can decide: the ratio of the capacities, from two searches, and the ratio of goodputs at one load, from
-interleaved pairs. Each is tested at half of 5%, so that both together name one of two equal engines in at most 5% of
-decisions (Bonferroni; tests/statistics/test_decision.py). Capacity comes first, as it is what one pays for.
+interleaved pairs. Each is tested at half of 5%, so together they prefer one of two equal engines in at most 5% of
+decisions (Bonferroni; tests/statistics/test_decision.py). Capacity comes first, because it is what one pays for.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ SHARES: Mapping[str, float] = {"race": 0.30, "capacity": 0.45, "pairs": 0.25}
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A positive figure with the ends of its 95% interval; None where that end is not known. `p`: two-sided, of a ratio
-    of 1, where a test gave one."""
+    """A positive figure with the ends of its 95% interval; None if that end is unknown. `p`: two-sided, for a ratio of
+    1, if a test gave one.
+    """
 
     value: float
     low: float | None = None
@@ -35,12 +36,12 @@ class Interval:
     p: float | None = None
 
     def inverse(self) -> Interval:
-        """Of the ratio the other way round."""
+        """The reciprocal ratio."""
         low, high = (None if not end else 1.0 / end for end in (self.high, self.low))
         return Interval(1.0 / self.value, low, high, self.p)
 
     def direction(self, error: float) -> int:
-        """1 where the ratio is surely above 1, -1 where it is surely below, else 0, at that error."""
+        """1 if the ratio is certainly above 1, -1 if it is certainly below, else 0, at that error."""
         side = (self.value > 1.0) - (self.value < 1.0)
         if self.p is not None:
             return side if self.p < error else 0
@@ -52,7 +53,7 @@ class Interval:
         return 0
 
     def is_within(self, margin: float) -> bool:
-        """Whether the whole interval is so close to 1."""
+        """Whether the whole interval is that close to 1."""
         return (
             self.low is not None
             and self.high is not None
@@ -66,9 +67,12 @@ def _z(error: float) -> float:
 
 
 def ratio_of(over: Interval, under: Interval, brackets: bool = False) -> Interval:
-    """The ratio of two independent figures with its 95% interval: on logarithms, the distances to the ends combined as
-    variances (MOVER: Zou and Donner, Statistics in Medicine 27, 2008; it needs no symmetric interval). `brackets`: one
-    of the intervals is a bracket within which nothing is known, so that the ends are taken against each other."""
+    """The ratio of two independent figures with its 95% interval.
+
+    On logarithms, the distances to the ends are combined as variances (MOVER: Zou and Donner, Statistics in Medicine
+    27, 2008; it needs no symmetric interval). `brackets`: one of the intervals is a bracket within which nothing is
+    known, so the extremes are taken instead.
+    """
     value = over.value / under.value
     ends: list[float | None] = []
     for of_over, of_under, sign in ((over.low, under.high, -1.0), (over.high, under.low, 1.0)):
@@ -84,8 +88,11 @@ def ratio_of(over: Interval, under: Interval, brackets: bool = False) -> Interva
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """`state`: decided | equal | undecided. `first`: whether the first engine is the one, where it is decided; `by`:
-    the figure that decided. `contradicted`: the other figure surely says the opposite."""
+    """`state`: decided | equal | undecided.
+
+    `first`: whether the first engine is chosen, if decided. `by`: the figure that decided. `contradicted`: the other
+    figure certainly says the opposite.
+    """
 
     state: str
     first: bool = False
@@ -94,7 +101,7 @@ class EngineChoice:
 
 
 def choose(capacity: Interval | None, goodput: Interval | None, margin: float = MARGIN) -> EngineChoice:
-    """Which of two engines, from the first's figures over the second's."""
+    """Chooses between two engines, from the first's figures over the second's."""
     directions = {
         name: ratio.direction(ERROR / _TESTS) if ratio is not None else 0
         for name, ratio in ((CAPACITY, capacity), (GOODPUT, goodput))
@@ -103,7 +110,7 @@ def choose(capacity: Interval | None, goodput: Interval | None, margin: float = 
         if direction:
             against = any(other == -direction for other in directions.values())
             if ratio_within(capacity if name == CAPACITY else goodput, margin):
-                continue  # surely different, and by nothing that anybody would act on
+                continue  # certainly different, but by too little to act on
             return EngineChoice(DECIDED, direction > 0, name, against)
     if ratio_within(goodput, margin) and not (
         capacity is not None and directions[CAPACITY] and not capacity.is_within(margin)
@@ -119,9 +126,12 @@ def ratio_within(ratio: Interval | None, margin: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """What a race says about changing the settings. `winner`: None if no candidate leads; `default_left`: the
-    scenario's own settings were not told from the winner; `ratio`: the winner's figure over the default's, of fresh
-    runs."""
+    """What a race says about changing the settings.
+
+    - winner: None if no candidate leads
+    - default_left: the scenario's own settings were not distinguishable from the winner
+    - ratio: the winner's figure over the default's, from fresh runs
+    """
 
     winner: str | None
     default: str
@@ -130,8 +140,9 @@ class RaceResult:
 
 
 def settings_to_take(race: RaceResult) -> tuple[str, str]:
-    """Whose settings go on, and why: those of the winner where they are surely better than the default's, else the
-    default's, for a change of settings wants a reason."""
+    """Whose settings go on, and why: the winner's if they are certainly better than the default's, else the default's,
+    because a change needs a reason.
+    """
     if race.winner is None:
         return race.default, "nobody led the race"
     if race.winner == race.default:
@@ -146,8 +157,10 @@ def settings_to_take(race: RaceResult) -> tuple[str, str]:
 
 
 def load_of_the_pairs(capacities: Sequence[Interval | None], whole: bool, otherwise: float) -> tuple[float, str]:
-    """The load at which both engines are held against each other: the lower of the capacities, which both carry.
-    `whole`: users, of which there is a whole number; `otherwise`: the scenario's load, where neither is known."""
+    """The load at which the engines are compared: the lower of the capacities, which both can serve.
+
+    `whole`: users, of which there is an integer number. `otherwise`: the scenario's load, if neither capacity is known.
+    """
     known = [each.value for each in capacities if each is not None and each.value > 0.0]
     if not known:
         return otherwise, "the scenario's load, as no capacity is known"
@@ -157,8 +170,9 @@ def load_of_the_pairs(capacities: Sequence[Interval | None], whole: bool, otherw
 
 
 def allowance(kind: str, left: Sequence[str], left_s: float | None) -> float | None:
-    """What a stage may take of the time that is left, in seconds: its share among the stages that are `left`, itself
-    included, by `SHARES`. None: as long as it takes."""
+    """The time limit of a stage, in seconds: its share of the remaining time among the stages that are `left`, itself
+    included, by `SHARES`. None: no limit.
+    """
     if left_s is None:
         return None
     counts = {each: left.count(each) for each in left}
@@ -171,7 +185,7 @@ _ROUNDS_OF_A_RACE = 3
 
 
 def candidates_that_fit(count: int, allowed_s: float | None, run_s: float, fresh_pairs: int) -> int:
-    """How many of `count` candidates a race in that time has room for, with the fresh pairs after it; 0 or 1: none."""
+    """How many of `count` candidates a race in that time can hold, with the fresh pairs after it; 0 or 1: none."""
     if allowed_s is None:
         return count
     runs = int(allowed_s / run_s) - 2 * fresh_pairs

@@ -1,7 +1,7 @@
 """What each setting did: main effects over the candidates of a race, with intervals.
 
-The observations are the candidates' mean logarithms after the rounds are accounted for (two-way least squares over all
-that was measured); what main effects cannot explain of them, interactions and noise, is the residual.
+The observations are the candidates' mean logarithms, corrected for the rounds (two-way least squares over all
+measurements). What main effects cannot explain, interactions and noise, is the residual.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from tokenswarm.analysis.search.race import FLOOR, log_figures
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """The objective under `value` of a setting over that under `against`, the other settings alike. `low` and `high`:
-    95% interval; None, with `why`, where there is none."""
+    """The objective under `value` of a setting over that under `against`, with the other settings equal.
+
+    `low` and `high`: 95% interval; None, with `why`, if there is none.
+    """
 
     setting: str
     value: str
@@ -31,8 +33,11 @@ class Effect:
 
 
 def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str, Sequence[float]]) -> list[Effect]:
-    """Every setting with several values against its first one, by the candidates that reached something. `settings`: of
-    each candidate, all with the same names. `figures`: of each candidate by round; one that left the race has fewer."""
+    """Every setting with several values against its first one, from the candidates that achieved something.
+
+    `settings`: of each candidate, all with the same names. `figures`: of each candidate by round; fewer if it left the
+    race.
+    """
     tried = [name for name in settings if figures.get(name)]
     nothing = _reached_nothing({name: figures[name] for name in tried})
     names = [name for name in tried if name not in nothing]
@@ -72,7 +77,9 @@ def main_effects(settings: Mapping[str, Mapping[str, str]], figures: Mapping[str
 
 
 def _reached_nothing(figures: Mapping[str, Sequence[float]]) -> list[str]:
-    """Candidates with a figure below FLOOR of its round's best: it counts as that, and is no size to multiply by."""
+    """Candidates with a figure below FLOOR of their round's best: it is replaced by that floor, so it is not a size to
+    calculate with.
+    """
     best = [max(of_round) for of_round in zip_longest(*figures.values(), fillvalue=0.0)]
     return [
         name for name, mine in figures.items() if any(one < FLOOR * most for one, most in zip(mine, best, strict=False))
@@ -80,13 +87,13 @@ def _reached_nothing(figures: Mapping[str, Sequence[float]]) -> list[str]:
 
 
 def _estimable(design: np.ndarray, place: int) -> bool:
-    """Whether a column is no combination of the others."""
+    """Whether a column is not a linear combination of the others."""
     others = np.delete(design, place, axis=1)
     return int(np.linalg.matrix_rank(design)) > int(np.linalg.matrix_rank(others))
 
 
 def _candidate_means(figures: Sequence[Sequence[float]]) -> np.ndarray:
-    """Least squares of candidate + round over a table whose rows may be short."""
+    """Least squares of candidate + round over a table whose rows may be incomplete."""
     rounds = max(map(len, figures))
     table = np.full((len(figures), rounds), np.nan)
     for number, row in enumerate(figures):

@@ -1,4 +1,4 @@
-"""The loads of a search for a capacity: what was measured at each, and whether it surely passes or fails. Pure."""
+"""The loads of a capacity search: what was measured at each, and whether it certainly passes or fails. Pure."""
 
 from __future__ import annotations
 
@@ -38,8 +38,12 @@ NEAR_TARGET = 4.0
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
-    """What is asked. `start`: the first load; `target`: the share of requests that must meet every limit; `precision`:
-    how much higher than the sure pass the sure fail may be at the end (0.1: 10%)."""
+    """The settings of a search.
+
+    - start: the first load
+    - target: the share of requests that must meet every limit
+    - precision: how much higher than the certain pass the certain fail may be at the end (0.1: 10%)
+    """
 
     start: float
     unit: str = USERS
@@ -59,9 +63,11 @@ class SearchSettings:
 
 @dataclass(frozen=True, slots=True)
 class LoadEvidence:
-    """One run at one load. `flaw`: why it is no evidence (LIMITED, REFUSED, CUT), or that its engine DIED or was
-    OVERLOADED.
-    `why`: in a sentence."""
+    """One run at one load.
+
+    `flaw`: why it is no evidence (LIMITED, REFUSED, CUT), or that its engine DIED or was OVERLOADED. `why`: the same in
+    a sentence.
+    """
 
     load: float
     blocks: Blocks
@@ -71,7 +77,7 @@ class LoadEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """All runs at one load, and what they come to. `runs`: their places in the list of evidence."""
+    """All runs at one load, and their combined result. `runs`: their positions in the list of evidence."""
 
     load: float
     state: str
@@ -87,7 +93,9 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class LoadRuns:
-    """The runs at one load: their `places` in the list of evidence, and what the sound ones show of dependence."""
+    """The runs at one load: their positions (`places`) in the list of evidence, and the dependence that the sound ones
+    show.
+    """
 
     load: float
     places: tuple[int, ...]
@@ -119,15 +127,17 @@ def by_load(evidence: Sequence[LoadEvidence]) -> list[LoadRuns]:
 
 
 def usual_at(loads: Sequence[LoadRuns], here: LoadRuns, usual: float) -> float:
-    """What a load may borrow of the `usual` dependence: all of it, but far below every load with good and bad requests
-    nothing, since a load there is not at the target."""
+    """What a load may borrow of the `usual` dependence: all of it, but nothing if it is far below every load with good
+    and bad requests, because it is then not at the target.
+    """
     lowest = min((each.load for each in loads if each.own.batches > 0), default=here.load)
     return usual if here.load * FAR_BELOW >= lowest else LEAST_DEPENDENCE
 
 
 def usual_dependence(settings: SearchSettings, loads: Sequence[LoadRuns]) -> float:
-    """How many requests count as one at a load that just meets the target: by the loads whose share of bad requests is
-    near what it allows, else by any that had good and bad ones."""
+    """How many requests count as one at a load that just meets the target: from loads whose share of bad requests is
+    close to the allowed one, else from any with good and bad requests.
+    """
     mixed = [each for each in loads if each.own.batches > 0]
     near = [
         each for each in mixed if abs(math.log(_bad_share(each) / (1.0 - settings.target))) <= math.log(NEAR_TARGET)
@@ -145,15 +155,19 @@ def _bad_share(here: LoadRuns) -> float:
 
 
 def more_there(settings: SearchSettings, here: LoadRuns) -> float:
-    """How many times more requests count as one at a load than at one that just meets the target. The longer a queue
-    is, the longer it stays: of four queues the dependence went about as the root of the share of bad requests."""
+    """How many times more requests count as one at a load than at one that just meets the target.
+
+    The longer a queue is, the longer it stays: in four simulated queues the dependence grew roughly as the square root
+    of the share of bad requests.
+    """
     times = _bad_share(here) / (1.0 - settings.target)
     return math.sqrt(min(max(times, 1.0 / NEAR_TARGET), NEAR_TARGET))
 
 
 def margin_runs(loads: Sequence[LoadRuns]) -> list[MarginRun]:
-    """Every sound run. How its slowest come together is much alike at all loads: a short run takes that from longer
-    ones, wherever they are."""
+    """Every sound run. The slowest requests cluster similarly at all loads, so a short run borrows this from longer
+    ones at any load.
+    """
     shown = [(each.slowest.factor, sum(run.requests for run in each.sound)) for each in loads if each.slowest.batches]
     if not shown:
         return []

@@ -1,22 +1,22 @@
-"""Where the latency that the target is about rises to its limit: a line through the levels of a search.
+"""Where the latency with the target reaches its limit: a line through the levels of a search.
 
-Where all requests that are computed together take about equally long, nearly all of them are in time at one load and
-nearly none a few percent above, while the latency itself grows slowly with the load. The share of good requests then
-says hardly anything (all good: but how nearly late?), and waves in which all are late together count as one. The
-margin, a request's worst latency as a share of its limit, says it at every load: near the crossing the logarithm of its
+If all requests that are computed together take about equally long, nearly all are in time at one load and nearly none a
+few percent above it, while the latency itself grows slowly with the load. The share of good requests then says hardly
+anything: all may be good but nearly late, and waves in which all are late together count as one. The margin, a
+request's worst latency as a share of its limit, is informative at every load: near the crossing the logarithm of its
 quantile is about a straight line over the logarithm of the load.
 
-So the margins of all runs near the crossing are moved along that line to one load and taken together: what they vary
-from run to run belongs to their distribution (the quantile of a short run by itself is too low, since it saw but one
-part of a wave). The crossing is where the target's quantile of them all is at the limit.
+So the margins of all runs near the crossing are moved along that line to one load and pooled. The variation from run to
+run belongs to their distribution; the quantile of a short run by itself is too low, because it saw only part of a wave.
+The crossing is where the target's quantile of the pooled margins is at the limit.
 
-This is used only where the margins are CONCENTRATED: from four times as many requests as may be bad down to a quarter
-of them, the quantiles of a run lie within a few percent. Waits in a queue, stalls and errors are not like that, and
-there the shares are what counts (`capacity_estimate`).
+This is used only if the margins are CONCENTRATED: the quantiles of a run, from four times the allowed share of bad
+requests down to a quarter of it, lie within a few percent. Waits in a queue, stalls and errors are not like that; there
+the shares are used (`capacity_estimate`).
 
-The error of a quantile is that of the share beyond it (Woodruff, JASA 47, 1952), with as many requests as there are
-independent ones: by what a run shows of it over its own time, or by what the runs differ from each other, whichever is
-more (Cochran, Sampling Techniques, section 9A, with the runs as clusters).
+The error of a quantile is that of the share beyond it (Woodruff, JASA 47, 1952), with the number of independent
+requests: from the dependence within a run over time, or from the differences between runs, whichever is larger
+(Cochran, Sampling Techniques, section 9A, with the runs as clusters).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _LOST = 0.025
 
 @dataclass(frozen=True, slots=True)
 class MarginRun:
-    """One run: its load, its margins as `steps_of` counts them, and how many requests count as one by its own time."""
+    """One run: its load, its margins as counted by `steps_of`, and how many requests count as one within the run."""
 
     load: float
     steps: tuple[int, ...]
@@ -65,7 +65,9 @@ class MarginRun:
 
 @dataclass(frozen=True, slots=True)
 class MarginCrossing:
-    """Load at which the line reaches the limit, its 95% interval, and whether both sides say enough to believe it."""
+    """The load at which the line reaches the limit, its 95% interval, and whether both sides have enough data to trust
+    it.
+    """
 
     load: float
     low: float
@@ -74,14 +76,14 @@ class MarginCrossing:
 
 
 def steps_of(margin: np.ndarray) -> tuple[int, ...]:
-    """How many margins are in each step."""
+    """The number of margins in each step."""
     with np.errstate(divide="ignore"):
         place = np.floor((np.log(margin) + REACH) / STEP)
     return tuple(np.bincount(np.clip(place, 0, _STEPS - 1).astype(int), minlength=_STEPS).tolist())
 
 
 def is_concentrated(steps: Sequence[int], target: float) -> bool:
-    """Whether the margins beside the target's quantile are near each other."""
+    """Whether the margins around the target's quantile are close together."""
     if not any(steps):
         return False
     ends = _quantiles(np.array(steps, dtype=float), np.array([(1.0 - target) * WIDE, (1.0 - target) / WIDE]))
@@ -90,10 +92,10 @@ def is_concentrated(steps: Sequence[int], target: float) -> bool:
 
 
 def margin_crossing(runs: Sequence[MarginRun], target: float) -> MarginCrossing | None:
-    """Where the line reaches the limit; None where it is not known, or the margins beside it are not concentrated."""
+    """Where the line reaches the limit; None if that is unknown, or the margins around it are not concentrated."""
     concentrated = [run for run in runs if is_concentrated(run.steps, target)]
     line = _Line.through(concentrated, target)
-    for _ in range(2):  # near the crossing of all, and then near that of those
+    for _ in range(2):  # near the crossing of all runs, then near that of the selected ones
         if line is None:
             return None
         near = [run for run in runs if line.crossing / WITHIN <= run.load <= line.crossing * WITHIN]
@@ -112,8 +114,10 @@ def margin_crossing(runs: Sequence[MarginRun], target: float) -> MarginCrossing 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """`slope`: of the logarithm of the target's quantile over that of the load, with its standard error; `middle`: of
-    the logarithms of the loads; `pooled`: all margins, moved along the line to the middle, in steps."""
+    """`slope`: of the logarithm of the target's quantile over that of the load, with its standard error.
+
+    `middle`: mean of the logarithms of the loads. `pooled`: all margins, moved along the line to the middle, in steps.
+    """
 
     runs: Sequence[MarginRun]
     target: float
@@ -126,7 +130,7 @@ class _Line:
 
     @classmethod
     def through(cls, runs: Sequence[MarginRun], target: float) -> _Line | None:
-        """None for too few runs, or a line that does not rise."""
+        """None if there are too few runs, or the line does not rise."""
         if len(runs) < _FEWEST or len({run.load for run in runs}) < 2:
             return None
         weight = np.array([run.requests for run in runs], dtype=float)
@@ -147,7 +151,7 @@ class _Line:
 
     @property
     def crossing(self) -> float:
-        """Where the target's quantile of all is at the limit."""
+        """Where the target's quantile of all margins is at the limit."""
         margin = float(_quantiles(self.pooled, np.array([1.0 - self.target]))[0])
         return math.exp(self.middle - min(max(margin / self.slope, -_FARTHEST), _FARTHEST))
 
@@ -158,11 +162,11 @@ class _Line:
         return bool(len(below) and len(above) and -below.max() <= close and above.min() <= close)
 
     def worth(self, runs: Sequence[MarginRun]) -> float:
-        """Independent requests of some of the runs."""
+        """Number of independent requests in some of the runs."""
         return sum(run.requests for run in runs) / self.dependence()
 
     def dependence(self) -> float:
-        """How many requests count as one of being beyond the line."""
+        """How many requests count as one, for being beyond the line."""
         total = sum(run.requests for run in self.runs)
         within = sum(run.requests * run.dependence for run in self.runs) / total
         limit = math.log(self.crossing)
@@ -177,8 +181,10 @@ class _Line:
         return max(1.0, within, between)
 
     def drawn_crossings(self) -> np.ndarray:
-        """Crossings with a share beyond the line, and a slope, as they may be; NaN where the line does not rise. By
-        Student's t: what the runs differ is known from themselves."""
+        """Crossings for random draws of the share beyond the line and of the slope; NaN if the line does not rise.
+
+        By Student's t, because the variation between runs is estimated from the runs.
+        """
         random, free = np.random.default_rng(16), max(1, len(self.runs) - 2)
         wider = np.sqrt(free / random.chisquare(free, (2, _DRAWS)))
         share_error = math.sqrt(self.target * (1.0 - self.target) / self.worth(self.runs))
@@ -190,15 +196,16 @@ class _Line:
 
 
 def _quantiles(steps: np.ndarray, beyond: np.ndarray) -> np.ndarray:
-    """The logarithms of the margins beyond which such shares are, within a step by interpolation."""
+    """The logarithms of the margins beyond which these shares lie, interpolated within a step."""
     above = np.concatenate([[0.0], np.cumsum(steps[::-1])]) / steps.sum()
     edges = REACH - STEP * np.arange(_STEPS + 1)
     return np.interp(beyond, above, edges)
 
 
 def _extended(steps: np.ndarray, beyond: np.ndarray, target: float) -> np.ndarray:
-    """`_quantiles`, and on along a straight line where a share is out of WIDE times the target's: nobody knows the
-    ends of a distribution."""
+    """`_quantiles`, extrapolated along a straight line if a share is outside WIDE times the target's, because the tails
+    of a distribution are unknown.
+    """
     inside = np.clip(beyond, target / WIDE, target * WIDE)
     ends = _quantiles(steps, np.array([target / WIDE, target * WIDE]))
     fall = float(ends[0] - ends[1]) / (target * WIDE - target / WIDE)
@@ -211,7 +218,7 @@ def _share_beyond(steps: np.ndarray, log_margin: float) -> float:
 
 
 def _moved(steps: np.ndarray, by: float) -> np.ndarray:
-    """The same counts with all margins moved; what leaves the range stays in its first or last step."""
+    """The same counts with all margins moved; margins that leave the range stay in the first or last step."""
     whole = math.floor(by / STEP)
     part = by / STEP - whole
     moved = np.zeros_like(steps)

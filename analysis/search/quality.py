@@ -1,4 +1,4 @@
-"""Whether answers are as good under other settings, from the same tasks with known results on both. Pure functions."""
+"""Whether answers are equally good under other settings, from the same tasks with known results. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ Task = TypeVar("Task", bound=Hashable)
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """`state`: worse | as_good (surely within MARGIN) | undecided | cannot_tell (and `why`). `before`, `after`: shares
-    of `tasks` that were solved; `change`: after - before, with its 95% interval."""
+    """`state`: worse | as_good (certainly within MARGIN) | undecided | cannot_tell (see `why`).
+
+    `before`, `after`: shares of `tasks` that were solved. `change`: after - before, with its 95% interval.
+    """
 
     state: str
     tasks: int = 0
@@ -40,11 +42,11 @@ class Quality:
 def quality(
     before: Mapping[Task, bool], after: Mapping[Task, bool], kind: Callable[[Task], str] = lambda task: ""
 ) -> Quality:
-    """The tasks that were answered under both settings against each other. `kind` of a task: the model has to solve
-    some of each, for one kind may be solved by the engine's grammar alone, whatever the weights are.
+    """Compares the tasks that were answered under both settings.
 
-    The interval of the paired difference is the adjusted Wald one of Bonett and Price (Journal of Educational and
-    Behavioral Statistics 37, 2012): it holds where few tasks or none changed.
+    `kind` of a task: the model must solve some of each kind, because the engine's grammar alone may solve one kind,
+    whatever the weights are. The interval of the paired difference is the adjusted Wald interval of Bonett and Price
+    (Journal of Educational and Behavioral Statistics 37, 2012), which is valid even if few tasks or none changed.
     """
     tasks = [task for task in before if task in after]
     count = len(tasks)
@@ -79,7 +81,7 @@ def quality(
 
 
 def _weakest(tasks: Sequence[tuple[str, bool]]) -> tuple[str, float]:
-    """The kind of which the smallest share is solved, with that share."""
+    """The kind with the smallest share solved, and that share."""
     of_kind: dict[str, list[bool]] = {}
     for name, is_solved in tasks:
         of_kind.setdefault(name, []).append(is_solved)

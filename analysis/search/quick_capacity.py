@@ -1,9 +1,9 @@
-"""A quick search for a capacity: a figure for a race of settings, not an answer with an interval.
+"""A quick capacity search: a figure for a race of settings, not an answer with an interval.
 
-A race compares many candidates and measures each survivor in every round, so that one round's figure may be rough: what
-is left of chance is in the race's own residual. The load goes up (or down) until one seems to pass and one to fail, the
-two are bisected until they are near each other, and a curve through the loads near them says where attainment crosses
-the target. A candidate that was searched before begins where that ended and takes smaller strides.
+A race compares many candidates and measures each survivor in every round, so one round's figure may be rough: the
+race's own residual includes its error. The load goes up (or down) until one level seems to pass and one to fail, the
+two are bisected until they are close, and a curve through the loads around them gives the crossing with the target. A
+candidate that was searched before starts from its previous result, with smaller steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FARTHEST = 2.0**10
 
 @dataclass(frozen=True, slots=True)
 class QuickSearch:
-    """What is asked. `start`: the first load; `known`: it is about the capacity, as an earlier search found."""
+    """The settings of a search. `start`: the first load. `known`: it is about the capacity, from an earlier search."""
 
     start: float
     unit: str
@@ -38,7 +38,9 @@ class QuickSearch:
     known: bool = False
 
     def next_step(self, evidence: Sequence[LoadEvidence]) -> SearchStep:
-        """What to measure next, or why it is over: `precision`, `levels`, `below_least`, `limited` or `refused`."""
+        """What to measure next, or why the search is over: `precision`, `levels`, `below_least`, `limited` or
+        `refused`.
+        """
         if not evidence:
             return self._at(self.start, "bracket")
         last = evidence[-1]
@@ -64,7 +66,7 @@ class QuickSearch:
         return self._at(min(max(round(middle), low + 1), high - 1) if self.unit == USERS else middle, "bisect")
 
     def estimate(self, evidence: Sequence[LoadEvidence]) -> float | None:
-        """The load at which attainment crosses the target; None before it lies between two loads."""
+        """The load at which attainment crosses the target; None until it lies between two loads."""
         low, high = self._around(evidence)
         if low is None or high is None:
             return None
@@ -88,7 +90,7 @@ class QuickSearch:
         return max(below, default=None), high
 
     def _levels(self, evidence: Sequence[LoadEvidence]) -> list[tuple[float, float, int]]:
-        """Load, attainment and requests of each that was measured; an engine that died met nothing."""
+        """Load, attainment and requests of each level measured; if the engine died, attainment is 0."""
         levels: dict[float, tuple[float, int]] = {}
         for each in evidence:
             if each.flaw in (LIMITED, REFUSED) or (not each.blocks.requests and each.flaw != DIED):

@@ -1,16 +1,16 @@
-"""A race: many candidates, measured in rounds, until one is left or the rest cannot be told apart. Pure functions.
+"""A race: many candidates, measured in rounds until one is left or the rest cannot be told apart. Pure functions.
 
-Every survivor is measured once a round on that round's work, so that what the work does to all of them cancels: the
-layout is two-way (candidate + round), on logarithms, with a residual that is pooled over all survivors. A paired t for
-each candidate alone would have rounds - 1 degrees of freedom and could not drop anybody early.
+Every survivor is measured once per round on that round's work, so effects of the work cancel. The layout is two-way
+(candidate + round), on logarithms, with a residual pooled over all survivors. A separate paired t-test per candidate
+would have only rounds - 1 degrees of freedom, too few to drop anyone early.
 
-Who is surely worse than the leader is dropped: one-sided t-tests, corrected over the candidates (Holm, Scandinavian
-Journal of Statistics 6, 1979). The error of 5% holds for each look; the looks depend on each other so much that over
-whole races the best one was dropped in at most 5% of those simulated (tests/statistics/test_race.py, docs/tune.md).
-Nobody is dropped for a rank. The race ends too once nobody left can be better than the leader by more than
-`RaceRules.margin`, at the same error.
+Candidates that are certainly worse than the leader are dropped: one-sided t-tests, corrected over the candidates (Holm,
+Scandinavian Journal of Statistics 6, 1979). The error of 5% holds for each look. Looks are so strongly dependent that
+over whole simulated races the best candidate was dropped in at most 5% (tests/statistics/test_race.py, docs/tune.md).
+Rank alone never drops a candidate. The race also ends when no remaining candidate can be better than the leader by more
+than `RaceRules.margin`, at the same error.
 
-What is reported of the winner is measured afresh: the figures of the race itself flatter whoever won it.
+The reported figure of the winner comes from fresh runs, because the race's own figures flatter the winner.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ NOTHING = "nothing_reached"
 
 @dataclass(frozen=True, slots=True)
 class RaceRules:
-    """`error`: the chance, at each look, that the best candidate is dropped. `margin`: a share that nobody would act
-    on. `most_rounds`: runs of one candidate at most."""
+    """`error`: the probability, at each look, that the best candidate is dropped.
+
+    `margin`: a share too small to act on. `most_rounds`: maximum number of runs of one candidate.
+    """
 
     error: float = 0.05
     margin: float = 0.03
@@ -45,9 +47,13 @@ class RaceRules:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One survivor against the leader. `ratio`: of its figure to the leader's, below 1 where it is worse, with a 95%
-    interval that holds for one comparison chosen beforehand; `p`: of being as good (one-sided). `most`: the ratio that
-    it surely does not exceed, at this look, for all survivors together."""
+    """One survivor against the leader.
+
+    - ratio: of its figure to the leader's, below 1 if worse, with a 95% interval that is valid for one comparison
+      chosen beforehand
+    - p: of being as good (one-sided)
+    - most: an upper bound of the ratio at this look, valid for all survivors together
+    """
 
     candidate: str
     ratio: float
@@ -59,8 +65,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class RoundResult:
-    """What a round leaves: survivors from best to worst, and who was surely worse. `over`: why the race ends, if it
-    does. `spread`: the residual's standard deviation, as a share."""
+    """The state after a round: survivors from best to worst, and the candidates that were certainly worse.
+
+    `over`: why the race ends, if it does. `spread`: the residual's standard deviation, as a share.
+    """
 
     leader: str | None
     survivors: tuple[Standing, ...]
@@ -71,9 +79,9 @@ class RoundResult:
 
 
 def look(values: Mapping[str, Sequence[float]], rules: RaceRules) -> RoundResult:
-    """The state of a race. `values`: of each survivor its figure in every round, in the same order; higher is better.
+    """The state of a race. `values`: each survivor's figure in every round, in the same order; higher is better.
 
-    Raises ValueError where the survivors have different numbers of rounds.
+    Raises ValueError if the survivors have different numbers of rounds.
     """
     if not values:
         return RoundResult(None, (), (), NONE_LEFT)
@@ -117,8 +125,10 @@ def _unknown(name: str, ratio: float) -> Standing:
 
 
 def log_figures(figures: np.ndarray) -> np.ndarray:
-    """Logarithms of (candidates, rounds) figures; what lies below FLOOR of its round's best counts as that. A round in
-    which no candidate reached anything tells nothing: all are alike in it."""
+    """Logarithms of (candidates, rounds) figures, which are at least FLOOR of their round's best.
+
+    A round in which no candidate achieved anything carries no information: all are equal in it.
+    """
     best = figures.max(axis=0, initial=0.0)
     return np.log(np.maximum(figures, np.where(best > 0.0, FLOOR * best, 1.0)))
 
@@ -140,7 +150,7 @@ class _Layout:
         reach = t_quantile(1.0 - self.error / (len(self.names) - 1), self.df) * self.error_of_difference
         if self.error_of_difference > 0.0:
             p = float(stats.t.cdf(apart / self.error_of_difference, self.df))
-        else:  # nothing varies: whoever is behind, is
+        else:  # nothing varies: a candidate that is behind is certainly behind
             p = 0.0 if apart < 0.0 else 1.0
         return Standing(
             self.names[each],
@@ -153,7 +163,7 @@ class _Layout:
 
 
 def _surely_worse(p_values: Mapping[int, float], error: float) -> set[int]:
-    """Holm's step-down over the candidates behind the leader."""
+    """Holm's step-down procedure over the candidates behind the leader."""
     worse: set[int] = set()
     for each in sorted(p_values, key=p_values.__getitem__):
         if p_values[each] >= error / (len(p_values) - len(worse)):
@@ -167,7 +177,9 @@ def _rounds_over(rounds: int, rules: RaceRules) -> str | None:
 
 
 class Race:
-    """A race that goes on: who is still in it, and what became of the others. It is told each round's figures."""
+    """A race in progress: the remaining candidates, and what happened to the others. It is given each round's
+    figures.
+    """
 
     def __init__(self, candidates: Sequence[str], rules: RaceRules | None = None) -> None:
         self.rules = rules or RaceRules()
@@ -181,7 +193,7 @@ class Race:
 
     @property
     def rounds(self) -> int:
-        """Rounds that were measured as a whole."""
+        """Number of completed rounds."""
         return max((len(figures) for figures in self.figures.values()), default=0)
 
     @property
@@ -191,16 +203,16 @@ class Race:
 
     @property
     def winner(self) -> str | None:
-        """The leader, where there is one."""
+        """The leader, if there is one."""
         return self.last.leader
 
     @property
     def undecided(self) -> list[str]:
-        """Survivors that cannot be told from the winner."""
+        """Survivors that cannot be told apart from the winner."""
         return [place.candidate for place in self.last.survivors if place.candidate != self.winner]
 
     def record_round(self, figures: Mapping[str, float | None]) -> RoundResult:
-        """Take in the figures of all survivors of a round; None for one that could not be measured: it is out."""
+        """Record the figures of all survivors of a round; None for one that could not be measured, which is out."""
         for each in list(self.survivors):
             figure = figures[each]
             if figure is None:
@@ -218,7 +230,7 @@ class Race:
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A candidate that was surely worse: after which round, and how it stood then."""
+    """A candidate that was certainly worse: the round after which it was dropped, and its standing then."""
 
     after_round: int
     place: Standing

@@ -55,6 +55,9 @@ class BatchEngine:
         self._idle_since_s = 0.0
         self._emitted_s = 0.0
         self._pending: deque[Emission] = deque()
+        """What has left and was not handed out: of jobs that do not note the times themselves."""
+        self._ended: list[Job] = []
+        """Those that do, and that have finished since `compute` was asked."""
 
     # --- EngineModel ---
 
@@ -106,17 +109,9 @@ class BatchEngine:
         """See EngineModel."""
         while (at_s := self.next_step_s()) is not None and at_s <= until_s:
             self._go_on(at_s)
-            if self._pending:
-                finished, counted = [], self._width > 1 or self._interval > 1
-                for left_s, job, tokens in self._pending:
-                    present(job.times).append(left_s)
-                    if counted:
-                        job.counts.append(tokens)
-                    if job.finished:
-                        finished.append(job)
-                self._pending.clear()
-                if finished:
-                    return finished
+            if finished := self._ended:
+                self._ended = []
+                return finished
             self._decode_on(until_s)
         return []
 
@@ -162,11 +157,11 @@ class BatchEngine:
             lease, computed = job.lease, job.computed
             if lease is None:
                 continue  # preempted below, for a job before it
-            count = job.prompt_tokens + job.generated - computed
-            decoding = count == 1 and job.generated > 0
-            if prompts_only and decoding:
-                continue
-            width = self._width if decoding else 1  # the drafted tokens are verified in the same step
+            count, width = job.prompt_tokens + job.generated - computed, 1
+            if count == 1 and job.generated:  # it decodes
+                if prompts_only:
+                    continue
+                width = self._width  # the drafted tokens are verified in the same step
             if count > budget:
                 count = budget
             if computed + count + width - 1 > lease.room:
@@ -258,7 +253,9 @@ class BatchEngine:
 
     def _finish_step(self, at_s: float) -> None:
         emit_s, begin_s, emitted = self._profile.emit_s, max(self._emitted_s, at_s), 0
-        pending, finished, interval = self._pending, False, self._interval
+        interval, speculation, generated = self._interval, self._speculation, 0
+        plain = speculation is None and interval == 1
+        finished = False
         for job, count in self._step:
             if job.cancelled or job.lease is None:
                 continue
@@ -268,20 +265,30 @@ class BatchEngine:
             if job.computed < job.prompt_tokens + job.generated:
                 continue
             tokens = 1
-            if self._speculation is not None and job.generated:
+            if speculation is not None and job.generated:
                 tokens += self._accepted(job)
                 job.computed += tokens - 1
             job.generated += tokens
-            job.held += tokens
-            self.counters.generation_tokens += tokens
+            generated += tokens
             if job.generated == job.output_tokens:
                 job.finished = finished = True
                 self._close(job)
-            if job.finished or job.generated == job.held or job.held >= interval:
-                # the API server hands events out one after another, while the next step already runs
-                emitted += 1
-                pending.append((begin_s + emitted * emit_s, job, job.held))
-                job.held = 0
+            if not plain:
+                job.held += tokens
+                if not (job.finished or job.generated == job.held or job.held >= interval):
+                    continue
+                tokens, job.held = job.held, 0
+            # the API server hands events out one after another, while the next step already runs
+            emitted += 1
+            if job.times is None:
+                self._pending.append((begin_s + emitted * emit_s, job, tokens))
+                continue
+            job.times.append(begin_s + emitted * emit_s)
+            if not plain:
+                job.counts.append(tokens)
+            if job.finished:
+                self._ended.append(job)
+        self.counters.generation_tokens += generated
         if finished:
             self._running = [job for job in self._running if not job.finished]
         self._emitted_s = begin_s + emitted * emit_s
@@ -308,6 +315,8 @@ class BatchEngine:
         if self._speculation is not None or self._interval > 1:
             return
         if self._step_end_s is None or not size or size != len(self._running) or size > self._max_tokens:
+            return
+        if step[-1][1] != 1:  # who has just entered stands last: the usual reason, seen at once
             return
         contexts, fewest_left = size, _NO_LIMIT
         for job, count in step:

@@ -28,3 +28,7 @@ class Clock:
         """Go to the next moment, and do what is to be done."""
         self.now, _, action = heapq.heappop(self._heap)
         action()
+
+    def forget(self) -> None:
+        """Nothing of what was asked for is to be done any more."""
+        self._heap.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter, defaultdict
 
 import msgspec
@@ -11,7 +12,7 @@ from tokenswarm.base.config_text import parse_set
 from tokenswarm.contract.tables import REQUEST_COLUMNS, format_rows
 from tokenswarm.scenario.loading import load_scenario
 from tokenswarm.virtual.run import VirtualRun, run
-from tokenswarm.virtual.simulated_engine import simulated
+from tokenswarm.virtual.simulated_engine import Exchange, simulated
 from tokenswarm.workloads.corpus import load_corpus
 
 CORPUS = load_corpus()
@@ -34,6 +35,19 @@ def test_the_same_settings_give_the_same_rows_and_another_seed_others() -> None:
     one, again, other = (played("rag", "load.duration_s=5 load.warmup_s=1", seed=seed) for seed in (1, 1, 2))
     assert one.rows == again.rows
     assert [row["ttft_ms"] for row in one.rows] != [row["ttft_ms"] for row in other.rows]
+
+
+@pytest.mark.parametrize("load", ["load.users=4", "load.rate=10"])
+def test_a_run_leaves_no_requests_to_the_garbage_collector(load: str) -> None:
+    """A study has thousands of runs, and to look for the cycles of each was a tenth of its time."""
+    gc.collect()
+    gc.disable()
+    try:
+        found = played("rag", f"{load} load.duration_s=4 load.warmup_s=1 output.max_tokens=8")
+        left = sum(isinstance(each, Exchange) for each in gc.get_objects())
+    finally:
+        gc.enable()
+    assert len(found.rows) > 4 and left == 0
 
 
 def test_an_open_loop_whose_sessions_go_on_from_the_warm_up_is_the_same_each_time() -> None:

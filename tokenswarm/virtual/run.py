@@ -82,8 +82,8 @@ def run(scenario: Scenario, config: Config, corpus: Corpus, *, seed: int = 1, sa
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """A run makes many objects that stay until its end, and few cycles (`play` parts them at its end): to look for these
-    as often as usual would be a fifth of its time."""
+    """A run makes many objects that stay until its end, and few cycles, which `play` parts: to look for these as often
+    as usual would be a fifth of its time."""
     usual = gc.get_threshold()
     gc.set_threshold(max(usual[0], _OBJECTS_A_COLLECTION) if usual[0] else 0, *usual[1:])
     try:

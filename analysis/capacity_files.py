@@ -30,7 +30,7 @@ from tokenswarm.contract.tables import JUNIT_XML
 
 CAPACITY_MD, CAPACITY_HTML = "capacity.md", "capacity.html"
 COMPARED = "capacities"
-"""Name of the three files of a comparison, with .json, .md and .html."""
+"""Base name of the three files of a comparison (.json, .md, .html)."""
 
 
 def write_capacity_files(record: Capacity, folder: Path) -> None:

@@ -107,7 +107,7 @@ def gpus_of(manifest: Manifest) -> int:
 
 
 _WIDEST_BRACKET = 1.5
-"""Sure fail over sure pass from which the middle of a bracket is no figure."""
+"""If the certain fail is this many times the certain pass, the middle of the bracket is not used."""
 
 
 def per_gpu(figure: CapacityFigure, gpus: int) -> Ratio:

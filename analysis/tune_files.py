@@ -14,7 +14,7 @@ from tokenswarm.base.files import write_whole
 from tokenswarm.contract.tune_record import CandidateRecord, EffectRecord, Ratio, Tune, write_tune
 
 OPEN = "open"
-"""State of a candidate of a race that ended before its first round did."""
+"""State of a candidate in a race that ended before its first round was complete."""
 TUNE_MD, TUNE_HTML = "tune.md", "tune.html"
 
 

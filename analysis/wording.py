@@ -13,7 +13,7 @@ from tokenswarm.contract.summary.verdict_records import SloGate
 NO_INTERVAL = "no interval"
 MISSING = "–"
 SIGNS = {"<=": "≤", ">=": "≥"}
-"""How the directions of an objective are shown, wherever they are."""
+"""How the directions of an objective are displayed."""
 
 
 def number(value: float | None, unit: str = "") -> str:

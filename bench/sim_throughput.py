@@ -29,7 +29,7 @@ from tokenswarm.sim.truth import read_truth
 LIMIT_TOKENS_S = 30_000
 LIMIT_LATE_P99_MS = 2.0
 DISTURBED = 0.02
-"""Share of the time without its CPU from which on the figures are those of the machine's other work."""
+"""Share of the time without its CPU from which the figures reflect the machine's other work."""
 
 _SERVER_CORE, _READER_CORE = 0, 1
 _BODY = (

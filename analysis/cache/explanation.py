@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from tokenswarm.analysis import wording as text
 
 NEARLY_ALL = 0.95
-"""Share of what the workload allows from which an engine gets "nearly all"."""
+"""Share of what the workload allows from which the engine gets "nearly all"."""
 MIN_LOSS = 0.02
-"""Share of the prompt tokens that is too small to name a limiting factor for."""
+"""Share of the prompt tokens below which no limiting factor is named."""
 HARDLY_ANY = 0.05
 """Ideal hit rate below which a workload hardly repeats itself."""
 MODEL_TOLERANCE = 0.02
-"""Share of the prompt tokens by which an engine may exceed the models before it is called odd: what they are off by."""
+"""Share of the prompt tokens by which an engine may exceed the models: their error."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pandas as pd
 
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _AT_ONCE = 2**20
-"""Blocks that are mixed at once, which takes several columns as long as theirs."""
+"""Blocks mixed at once, because mixing takes several temporary columns of that length."""
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

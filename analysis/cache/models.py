@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 _ROUNDING = 1e-6
-"""Tokens that are whole up to the rounding of floating point count as whole."""
+"""Tokens within this distance of an integer count as that integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class LimitedCache:
     size: int | None
     used: int = 0
     overflowed: bool = False
-    """Whether there was ever more than fits."""
+    """Whether the cache was ever full."""
     _resident: dict[int, int] = field(default_factory=dict)
     _holders: dict[int, int] = field(default_factory=dict)
     _free: OrderedDict[int, None] = field(default_factory=OrderedDict)

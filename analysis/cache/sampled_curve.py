@@ -19,10 +19,10 @@ import pandas as pd
 from tokenswarm.analysis.cache.hit_curve import HitCurve, Uses, beginnings, hit_curve, mixed
 
 MAX_SAMPLED = 4_000_000
-"""Uses of blocks that are kept at most: beyond, half of the blocks are let go."""
+"""Maximum number of block uses kept; beyond it, half of the blocks are dropped."""
 _ALL = 1 << 64
 LEAST_SAMPLED = 60
-"""Blocks of the sample that a cache should hold: of a smaller cache it tells little, and no honest error."""
+"""Sampled blocks that a cache should hold: a smaller cache has no reliable figure and no reliable error."""
 PARTS = 8
 _T_95 = 2.3646
 """Student's t for 95% with PARTS - 1 degrees of freedom."""

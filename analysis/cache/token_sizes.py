@@ -17,15 +17,16 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import lsmr
 
 SAMPLE = 20_000
-"""Requests that the fit looks at, spread evenly over the run."""
+"""Requests used for the fit, spread evenly over the run."""
 CHARS_PER_TOKEN = 4.0
-"""Of English text, where the engine counts nothing."""
+"""For English text, if the engine counts nothing."""
 
 _COUNT_ERROR = 0.5
-"""By how many tokens the pieces of a prompt may miss its count, against the square root of a piece's tokens, which is
-about how far a piece is from its estimate."""
+"""Tokens by which the pieces of a prompt may miss its count, relative to the square root of a piece's tokens, which is
+about the error of a piece's estimate.
+"""
 _LEAST = 0.25
-"""Share of its estimate that a piece keeps at least."""
+"""Minimum share of its estimate that a piece keeps."""
 
 
 @dataclass(frozen=True, slots=True)

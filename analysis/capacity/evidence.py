@@ -30,10 +30,10 @@ from tokenswarm.contract.objectives import RequestBounds, bounds_of_run
 from tokenswarm.contract.tables import LIMIT_KINDS
 
 TIMING = "timing_error"
-"""The rule of validity by which a figure is withheld. What counts here is whether the error turned a verdict."""
+"""The validity rule that withholds a figure. What counts here is whether the timing error changed a verdict."""
 _STAMPED = ("ttft_ms", "ttfo_ms", "e2e_ms", "last_token_ms")
 _LEAST_UNSURE = 10.0
-"""Requests of which late stamps may have made bad ones: at most this part of the bad ones that the target allows."""
+"""Requests that late timestamps may have made bad: at most the allowed bad ones divided by this."""
 
 
 def margins(rows: pd.DataFrame, bounds: RequestBounds) -> np.ndarray:

@@ -34,7 +34,7 @@ from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.summary.summary_record import Summary
 
 _SIDEWAYS = ("limited",)
-"""States of levels that say nothing of the engine."""
+"""States of levels that say nothing about the engine."""
 
 
 def add_frontier(record: Capacity, folder: Path) -> None:

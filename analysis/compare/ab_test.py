@@ -32,16 +32,16 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, t_qu
 
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
 _SINGLE_RUN_DF = RATE_BLOCKS - 1
-"""Degrees of freedom of a single run's interval: those of the blocks that it is made from."""
+"""Degrees of freedom of a single run's interval: its number of blocks minus one."""
 
 
 MARGIN = 0.05
-"""Share of a ratio within which two sides are equal to anybody who acts on it."""
+"""Ratios this close to 1 count as equal in practice."""
 MARGIN_POINTS = 0.01
-"""The same of a difference between shares."""
+"""The same for a difference between shares."""
 POWER = 0.80
 MOST_REPEATS = 1000
-"""More are not counted."""
+"""Larger numbers are not computed."""
 
 
 _LARGEST_LOG = 700.0
@@ -125,7 +125,9 @@ class Difference:
     spread: float | None = None
     """Standard deviation of one pair's (one run's) difference, on the scale of the test; None without repeats."""
     wilcoxon_p: float | None = None
-    """Of Wilcoxon's signed ranks of the pairs, beside `p`: it supposes no normal law, and is of this look alone."""
+    """p of Wilcoxon's signed-rank test of the pairs, shown next to `p`. It assumes no normal distribution, and is not
+    corrected for repeated looks.
+    """
 
     def is_equal(self, margin: float = MARGIN, points: float = MARGIN_POINTS) -> bool:
         """Whether the whole interval lies within the margin: a share of a ratio, `points` (0..1) of a difference."""

@@ -28,10 +28,9 @@ class Compared:
     better: str
     ratio: bool = True
     headline: bool = False
-    """Whether the verdict rests on it: chosen before anybody looks, so that one of many figures cannot decide by
-    chance."""
+    """Whether the verdict rests on it: chosen in advance, so that one of many figures cannot decide by chance."""
     regression: bool = False
-    """Whether a baseline gates it."""
+    """Whether a baseline has a gate for it."""
     set_by_arrivals: bool = False
     """Whether an open loop's arrivals set it."""
     repeats: str | None = None
@@ -80,7 +79,7 @@ def _percentile(latency: Latency, q: float) -> Compared:
 
 _IS_PLURAL = re.compile(r"(\w+ )?(tokens|Tokens|Answers|Tasks)\b")
 _LEAST_POINTS = 0.001
-"""Shares that surely differ, but by less than a tenth of a percentage point, are equal to anybody who acts on them."""
+"""Shares that certainly differ, but by less than a tenth of a percentage point, count as equal."""
 
 SINGLE_RUNS = "with a single run of each, the spread between repeats is unknown"
 
@@ -166,7 +165,7 @@ class Verdict:
     sentence: str
     repeated: bool
     settled: bool = False
-    """Whether each figure of the headline is known and either different or equal: nothing is left to find out."""
+    """Whether each headline figure is known, and either different or equal."""
 
 
 def compare(a: Sequence[Summary], b: Sequence[Summary], rules: Rules = USUAL_RULES) -> list[Result]:

@@ -65,7 +65,7 @@ class Comparison:
     members: dict[str, Member]
     results: list[Result]
     classes: dict[str, list[Result]]
-    """The same of each user class of a mix; empty where there are not several."""
+    """The same for each user class of a mix; empty if there is only one."""
     verdict: Verdict
     advice: rule_of_thumb.Advice | None
     agreement: str

@@ -17,7 +17,7 @@ from tokenswarm.base.sentences import in_a_row
 from tokenswarm.contract.summary.summary_record import Summary
 
 _ENGINES_OWN = frozenset({"version", "block_size", "kv_capacity_tokens", "model_path", "attention_backend"})
-"""Settings that an engine reports but nobody asked it for: they are part of what is compared."""
+"""Settings that an engine reports without being asked for: they are part of what is compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _settings(summary: Summary) -> str:
 
 
 SAME_TOKENS = 0.002
-"""Factors that differ by so much may be of one tokenizer behind two chat templates."""
+"""Factors that differ by less may come from one tokenizer with two chat templates."""
 VARIED = "what you varied"
 """Excuse of a setting that is compared."""
 
@@ -76,7 +76,7 @@ _KEYS: tuple[tuple[str, Callable[[Summary], str]], ...] = (
     ("effective configuration", _settings),
     ("endpoint", lambda summary: str(summary.run.engine.base_url)),
 )
-"""By what runs are told apart, the first that gives exactly two kinds."""
+"""Properties by which runs are grouped; the first with exactly two values is used."""
 _NAMES = frozenset({"engine", "engine version", "model", "GPUs"})
 """Kinds whose values make good names as they are."""
 

@@ -16,9 +16,9 @@ from tokenswarm.analysis.wording import percent
 from tokenswarm.contract.summary.summary_record import Summary
 
 NUMBERS_OF_PAIRS = (3, 5, 10, 20)
-"""For which the smallest difference is told."""
+"""For these, the smallest detectable difference is reported."""
 SOUGHT = 0.10
-"""The difference for which the pairs are told."""
+"""For this difference, the necessary pairs are reported."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ CASE_WORDS = {
     "small": "without the context",
 }
 _BETWEEN = (TOKENS_S, TTFT)
-"""What a verdict between engines rests on: chosen before anybody looks."""
+"""The figures that a verdict between engines rests on, chosen in advance."""
 _HIGHER_IS_BETTER = frozenset({TOKENS_S})
 _MS_PER_S = 1000.0
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 SHARED_PREFIX_SHARE = 0.30
-"""Fixed context's share of the prompt from which on a radix cache is said to pay."""
+"""Share of fixed context in the prompt from which a radix cache is said to pay off."""
 MANY_CONCURRENT = 100
-"""Requests in flight from which on vLLM's scheduler is said to lead."""
+"""Requests in flight from which vLLM's scheduler is said to be ahead."""
 _DEEPSEEK = re.compile(r"deepseek", re.IGNORECASE)
 VLLM, SGLANG = "vLLM", "SGLang"
 
@@ -54,7 +54,7 @@ class Totals:
     shared_chars: float
     prompt_chars: float
     busy_s: float
-    """Sum of the E2E times of its requests."""
+    """Sum of its requests' E2E times."""
     seconds: float
     """Length of its measure window."""
 

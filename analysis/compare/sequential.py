@@ -23,9 +23,9 @@ from scipy import special
 from tokenswarm.analysis.figures.statistics import CONFIDENCE
 
 LEAST_PAIRS = 3
-"""Before that nothing is stopped for what it says: two pairs know next to nothing of their own spread."""
+"""The series is not stopped before this: two pairs hardly determine their own spread."""
 _FIRST_LOOK = 2
-"""Somebody sees it, and may stop there; it costs next to nothing."""
+"""The user sees this look and may stop there; it costs almost no error."""
 _SPENDING_POWER = 3.0
 _SERIES = 100_000
 _PAIRS_DRAWN = 5_000_000

@@ -8,9 +8,9 @@ from tokenswarm.contract.engine_title import NOT_KNOWN, engine_title
 from tokenswarm.contract.summary.summary_record import Summary
 
 OF_THE_PAIR = frozenset({"prompts.salt", "prompts.seed", "load.warmup_s", "load.answer_s"})
-"""Values that a comparison sets for each of its pairs: no settings of a side."""
+"""Values that a comparison sets per pair; they are not settings of a side."""
 _MOST_KEYS = 3
-"""Settings that a name tells; the page has all."""
+"""Maximum number of settings in a name; the page has all."""
 _LOAD = ("users", "rate", "duration_s", "workers")
 
 

@@ -23,7 +23,7 @@ DEFINITIONS = {
     "goodput": "answers that ended inside the window and met every latency objective of the scenario / seconds",
     "percentiles": "linear interpolation between order statistics; of the requests sent in the measure phase",
 }
-"""What a figure means where another tool's figure of that name may mean something else."""
+"""Definitions of figures whose name may mean something else in another tool."""
 
 
 @dataclass(frozen=True)

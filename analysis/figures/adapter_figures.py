@@ -11,7 +11,7 @@ from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.adapter_records import AdapterGroup, Adapters
 
 ALONE = 8
-"""Ranks that have a row each; a power of two."""
+"""Number of ranks with a row each; a power of two."""
 
 
 def adapters_of(manifest: Manifest, requests: pd.DataFrame, rows: pd.DataFrame) -> Adapters | None:

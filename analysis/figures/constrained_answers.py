@@ -13,7 +13,7 @@ from tokenswarm.contract.summary.request_records import ConstraintUse
 from tokenswarm.contract.tables import CUT_BY_LENGTH
 
 REFUSED = "rejected"
-"""The kind of failure by which an engine refuses a constraint."""
+"""The kind of failure of a constraint that the engine refuses."""
 _MS = 1000.0
 
 

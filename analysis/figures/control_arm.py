@@ -12,9 +12,9 @@ from tokenswarm.contract.summary.request_records import ControlArm
 
 WORKLOAD = "structured"
 CONTROL = "control-"
-"""Begins the column `document` of a request without a constraint (workloads/structured.py)."""
+"""Prefix of the column `document` for a request without a constraint (workloads/structured.py)."""
 FEWEST = 20
-"""Requests of an arm below which nothing is said of it."""
+"""Minimum number of requests per arm."""
 
 
 def control_arm(rows: pd.DataFrame, workload: str | None) -> ControlArm | None:

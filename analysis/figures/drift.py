@@ -20,7 +20,7 @@ from scipy.signal import lfilter
 from tokenswarm.analysis.figures.statistics import CONFIDENCE
 
 FEWEST_BLOCKS = 24
-"""Below this a run is too short to tell a trend from a wave."""
+"""With fewer, a trend cannot be told from a wave."""
 MOST_BLOCKS = 60
 RESAMPLES = 999
 MEDIAN = 50
@@ -29,7 +29,7 @@ _STRONGEST = 0.9
 _RUN_IN = 50
 _SECONDS_PER_HOUR = 3600.0
 _MARGIN = 0.15
-"""A step is looked for in the middle of the run only: near its ends a few blocks would decide."""
+"""A step is only searched for away from the ends of the run, where a few blocks would decide."""
 
 STEADY, DRIFTING, STEPPED, TOO_SHORT = "steady", "drifting", "stepped", "too short"
 

@@ -21,9 +21,9 @@ from tokenswarm.contract.summary.time_records import DriftSeries, DriftStep
 from tokenswarm.contract.summary.verdict_records import Gate
 
 SHORTEST_S = 300.0
-"""A measure phase below this says nothing about hours."""
+"""A shorter measure phase says nothing about hours."""
 _SLICES = 60
-"""Rates are counted in so many slices."""
+"""Number of slices in which rates are counted."""
 _LEAST = {"error_rate": 0.0, "kv_usage": 0.10}
 _USUAL_LEAST = 0.05
 
@@ -113,7 +113,7 @@ _QUICK_RATES: Mapping[str, Callable[[Run, Window, np.ndarray], tuple[np.ndarray,
     "output_tok_s": _output_rate,
     "error_rate": _error_rate,
 }
-"""Rates with a calculation of their own, quicker or finer than by the sums of each slice."""
+"""Rates with their own calculation, faster or finer than the sums of each slice."""
 
 
 def _machines(run: Run, window: Window) -> Iterator[_Series]:

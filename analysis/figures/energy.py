@@ -25,8 +25,9 @@ from tokenswarm.contract.summary.engine_records import Energy, GpuEnergy
 from tokenswarm.contract.summary.figure import Figure
 
 MOST_GAP_S = 5.0
-"""Between two readings: a power that was not read for longer may have been anything, and the ends of the phase may
-lie so far from a reading."""
+"""Maximum time between two readings, because unread power may have been anything; also between an end of the phase and
+the nearest reading.
+"""
 COUNTER, POWER = "counter", "power"
 _COLUMNS = ("gpu_energy_j", "gpu_power_w", "gpu_own_processes", "gpu_other_processes")
 

@@ -11,7 +11,7 @@ from tokenswarm.contract.tables import CUT_BY_LENGTH
 
 _NONE = "none given"
 TELLING_SHARE = 0.5
-"""Share of the invalid answers from which their being cut is told."""
+"""Share of the invalid answers from which the note on cut answers is shown."""
 
 
 def finish_reasons(rows: pd.DataFrame) -> list[FinishReason]:

@@ -11,13 +11,13 @@ from tokenswarm.analysis.figures.window import Window
 from tokenswarm.contract.summary.header_records import GpuState
 
 WORKING = 0.05
-"""Utilisation from which a GPU's clock says something: idle ones are clocked down."""
+"""Utilisation from which a GPU's clock is meaningful: idle GPUs are clocked down."""
 CLOCKS_APART = 0.05
-"""Share by which two clocks may differ: what a card does by itself from run to run stays below it."""
+"""Share by which two clocks may differ; a card's own variation between runs is below it."""
 THROTTLED_APART = 0.10
-"""Share of the samples in which one run was slowed down by something that the other was not."""
+"""Share of the samples by which one run may be throttled more than the other."""
 _FORCED = ("heat", "hardware")
-"""Causes that say something of the room and the card; any card that works hard reaches its power cap."""
+"""Causes that depend on the room and the card; any busy card reaches its power cap."""
 
 
 def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:

@@ -23,12 +23,12 @@ from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.interference_records import Disturbed, Interference, Stretch
 
 TITLES = {"ttft_ms": "TTFT", "icl_max_ms": "Longest gap"}
-"""The latencies of bystanders that are looked at; the longest gap of an answer is between two of its chunks."""
+"""The bystanders' latencies that are examined; the longest gap is between two chunks of an answer."""
 PERCENTILES = (50, 95, 99)
 BEYOND = 5
-"""Observations beyond a percentile that its rise needs: a resampled maximum says nothing of the next one."""
+"""Observations beyond a percentile that its rise needs, because a resampled maximum is meaningless."""
 FEWEST_CYCLES = 10
-"""Disturbances below which their spread is not known."""
+"""With fewer disturbances their spread is unknown."""
 RESAMPLES = 400
 BEFORE, DURING, AFTER = 0, 1, 2
 STRETCHES = ("before", "during", "after")

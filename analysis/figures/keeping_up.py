@@ -25,10 +25,10 @@ from tokenswarm.contract.summary.time_records import KeepingUp, LittlesLaw
 
 MOST_GAP = 0.05
 LEAST_LOST_S = 0.005
-"""Lost time of a request that is too small to mention."""
+"""Smaller lost times per request are not mentioned."""
 _FEWEST_SAMPLES = 2
 _NOTICED_GAP = 20.0
-"""Mean gaps without any arrival that are no chance: one time in 500 million of a Poisson process."""
+"""A gap without arrivals of this many mean gaps is not chance: probability 1 in 500 million for a Poisson process."""
 
 
 def overload_of(everything: pd.DataFrame, window: Window | None, rate_s: float | None = None) -> KeepingUp:

@@ -21,11 +21,11 @@ from tokenswarm.contract.summary.time_records import OutagePeriod, Outages
 from tokenswarm.contract.tables import AWAY_KINDS
 
 LEAST_S = 1.0
-"""Shorter silences are not told from the pause between two answers."""
+"""A shorter silence cannot be told from the pause between two answers."""
 LISTED = 50
-"""So many outages are listed, the longest."""
+"""Maximum number of outages listed, the longest ones."""
 _SURE = ("connect_refused", "connect_timeout", "connect_failed")
-"""One of these is enough; a connection that is cut needs company, for it happens to a single request too."""
+"""One of these is enough. A cut connection needs further failures, because it happens to single requests too."""
 
 
 @dataclass(frozen=True, slots=True)

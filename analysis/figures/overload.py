@@ -18,9 +18,10 @@ from tokenswarm.analysis.figures.statistics import t_quantile
 BLOCKS = 20
 REQUESTS_A_BLOCK = 5
 _MOMENTS = 10
-"""At which a block is looked at."""
+"""Number of times at which a block is sampled."""
 LEAST_SHORTFALL = 0.02
-"""Share of the offered requests that must be left over: below it a run of any use is not much longer than its queue."""
+"""Minimum share of the offered requests that must be left over: less may be the ordinary queue at the end of a run.
+"""
 _LEVEL = 0.05
 
 

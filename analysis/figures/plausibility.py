@@ -70,7 +70,9 @@ AT_ONCE_TOKENS = 8
 MOST_AT_ONCE = 0.5
 """Share of such answers from which the time between tokens is not the engine's."""
 WITHOUT_TEXT, HARDLY_ANY = 0.1, 0.01
-"""Shares of the successes that hold nothing, from which the run measured something else, and from which it is said."""
+"""Shares of successes without content: from the first, the run measured something else; from the second, it is
+noted.
+"""
 ENDED_ITSELF = 0.1
 """Share of answers that may end before their length although output.ignore_eos was sent."""
 
@@ -103,11 +105,11 @@ class Answers:
     cached_tokens: np.ndarray
     prompt_chars: np.ndarray
     ttft_ms: np.ndarray = field(default_factory=lambda: np.empty(0))
-    """None of a run in virtual time, whose times were computed."""
+    """Empty for a run in virtual time, whose times were computed."""
     stream_ms: np.ndarray = field(default_factory=lambda: np.empty(0))
-    """From the first to the last token; NaN where the answer was not streamed."""
+    """From the first to the last token; NaN if the answer was not streamed."""
     ended_itself: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
-    """Whether it ended before its length although it was told not to; none where no answer was."""
+    """Whether it ended before its length although told not to; empty if no answer was told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,4 +414,4 @@ RULES = (
     "never_begun",
     "never_ended",
 )
-"""Names of all contradictions, in the order in which docs/metrics.md has them."""
+"""Names of all contradictions, in the order of docs/metrics.md."""

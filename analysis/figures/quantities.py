@@ -24,7 +24,7 @@ GAPS: dict[str, tuple[str, str]] = {
     "icl_p99_ms": ("Gap tail", "99th percentile over requests of a request's 99th percentile gap"),
     "icl_max_ms": ("Longest gap", "longest gap of all requests"),
 }
-"""Inter-chunk latency. Rows keep three numbers of each stream's gaps, not the gaps, so nothing pooled is claimed."""
+"""Inter-chunk latency. Rows keep three numbers per stream, not the gaps, so there is no pooled distribution."""
 
 
 _TOKEN_COLUMNS = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
@@ -90,7 +90,7 @@ _QUICK: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
     "scheduled_ttft_ms": lambda rows: rows["ttft_ms"].to_numpy() + lateness_ms(rows),
     "scheduled_e2e_ms": lambda rows: rows["e2e_ms"].to_numpy() + lateness_ms(rows),
 }
-"""Whole columns at once, for runs of millions of rows; a test holds each against its metric's function of a row."""
+"""Vectorised versions, for runs of millions of rows; a test compares each with its metric's function of a row."""
 
 
 def ok_latencies(rows: pd.DataFrame) -> dict[str, np.ndarray]:

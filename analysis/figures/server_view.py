@@ -22,8 +22,9 @@ from tokenswarm.contract.summary.figure import Figure, Number
 
 QUANTILES = (50, 95, 99)
 COARSEST = 2.5
-"""Ratio of a bucket's ends up to which a value inside it is worth a number; engines' buckets grow by this at most,
-apart from the first ones."""
+"""Ratio of a bucket's ends up to which a value inside it is reported; engines' buckets grow by at most this, except for
+the first ones.
+"""
 _MS_PER_S = 1000.0
 
 

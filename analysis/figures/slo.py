@@ -98,7 +98,7 @@ _QUICK_ABSENT: Mapping[str, Callable[[pd.DataFrame], np.ndarray]] = {
     "tpot_ms": lambda rows: np.where(rows["completion_tokens"].to_numpy() <= 1, 1.0, np.nan),
     "ttfo_ms": lambda rows: np.where(rows["ttft_ms"].notna().to_numpy(), 0.0, np.nan),
 }
-"""Whole columns at once, as in `quantities`: 1 = the bound does not apply, 0 = missed, NaN = not known."""
+"""Vectorised, as in `quantities`: 1 = the bound does not apply, 0 = missed, NaN = not known."""
 
 
 def _of_the_absent(latency: Latency, rows: pd.DataFrame, absent: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

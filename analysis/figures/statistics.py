@@ -23,34 +23,38 @@ from tokenswarm.contract.summary.figure import Figure
 CONFIDENCE = 0.95
 _Z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2.0))
 RATE_BLOCKS = 10
-"""Blocks of time that a rate's interval is made from: few, so that a block is long against one request."""
+"""Blocks of time for a rate's interval: few, so that a block is long compared with a request."""
 
 BATCHES = 20
-"""Stretches, each a batch of successive observations long, that a run is divided into to see dependence."""
+"""Number of batches of successive observations into which a run is divided to estimate dependence."""
 FEWEST_TO_BATCH = BATCHES
-"""Observations below which a batch would be shorter than one of them."""
+"""With fewer observations, a batch would be shorter than one of them."""
 _FREEDOM = BATCHES - 1
-"""Degrees of freedom that the estimate of dependence is taken to have."""
+"""Assumed degrees of freedom of the estimated dependence."""
 FEWEST_FOR_WAVES = 200
-"""Observations below which nothing is said of waves that are as long as the run."""
+"""With fewer observations, waves as long as the run are not looked for."""
 SEEN_BEYOND = 30
-"""Observations beyond the level at which dependence is looked at: with fewer, clusters cannot be seen."""
+"""Observations beyond a level that are needed to see clusters there."""
 FEWEST_BEYOND = 1.0
 """Independent observations beyond a percentile below which its interval has no end at all."""
 CLOSED_BEYOND = 5.0
-"""The same, below which the end on the sparse side is open. By the binomial distribution 3.7 would do if the dependence
-were known; it is estimated, so both take the strongest dependence that is seen at any level: in the tail itself few
-clusters are seen (`make test-statistics`: of a queue's p95, counted by the tail's own dependence, 90% were covered
-with 5, and 95% as it is now)."""
+"""The same, below which the end on the sparse side is open.
+
+By the binomial distribution 3.7 would do if the dependence were known. It is estimated, so both limits use the
+strongest dependence at any level, because few clusters are seen in the tail itself (`make test-statistics`: for a
+queue's p95, 90% were covered with 5 and the tail's own dependence, and 95% as it is now).
+"""
 LEVELS = (50.0, 75.0, 90.0, 95.0)
-"""Percentiles at which the strongest dependence is looked for, each if FEWEST_AT_A_LEVEL are beyond it."""
+"""Percentiles at which the strongest dependence is searched for, each if FEWEST_AT_A_LEVEL observations are
+beyond it.
+"""
 FEWEST_AT_A_LEVEL = 15
 SINGLE_POINT = f"{NO_INTERVAL}: all its values are equal"
-"""Why a figure has no interval where it would be a single point: no measurement is so certain."""
+"""Why a figure has no interval if it would be a single point: no measurement is that certain."""
 TOO_FEW = f"{NO_INTERVAL}: too few independent requests"
-"""The same, where neither end of it is known."""
+"""The same, if neither end is known."""
 RUN_TOO_SHORT = 0.5
-"""Correlation of neighbouring batches from which waves are as long as the run; one time in a hundred it is chance."""
+"""Correlation of neighbouring batches from which waves are as long as the run; 1% of the time by chance."""
 
 
 @dataclass(frozen=True, slots=True)

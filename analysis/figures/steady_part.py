@@ -30,11 +30,12 @@ from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.summary.time_records import SteadyPart
 
 REQUESTS_A_BLOCK = 8
-"""Requests that a block has in the mean, at least."""
+"""Minimum mean number of requests per block."""
 _LEAST_REQUESTS = FEWEST_BLOCKS * REQUESTS_A_BLOCK
 _FINDS_WEAK, _FINDS_CLEAR = 3000, 1000
-"""Requests from which the rule keeps its promise for a start that is slower by half, and for one that takes twice as
-long: see tests/statistics/test_truncation.py."""
+"""Requests from which the rule reliably finds a start that is 50% slower, and one that is twice as slow: see
+tests/statistics/test_truncation.py.
+"""
 _LEAST_HIT_RATE_CHANGE = 0.02
 _MOST_EMPTY = 0.2
 LOAD_CHANGED = "the load changed"

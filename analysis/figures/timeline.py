@@ -15,7 +15,7 @@ from tokenswarm.contract.limits import observations_needed
 _WIDTHS_S = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 MAX_BINS = 120
 MIN_BINS = 6
-"""Bins in the measure window: fewer hide what happens, more show noise and fatten the page."""
+"""Minimum bins in the measure window: fewer hide changes, more show noise and enlarge the page."""
 
 
 @dataclass(frozen=True)

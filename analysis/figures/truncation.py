@@ -27,15 +27,18 @@ FEWEST_BLOCKS = 16
 MOST_BLOCKS = 40
 RESAMPLES = 399
 _LATEST = 0.8
-"""What is left after this share of a run is too little to be called stationary."""
+"""Beyond this share of a run, the rest is too short to be called stationary."""
 _MOST_CUT = 0.75
 _AS_GOOD = 0.5
-"""Of cuts that fit the blocks about as well the latest is taken: so many residual variances more in the sum of squares.
-A cut too late costs a little variance, one too early is wrong."""
+"""Among cuts that fit about equally well the latest is taken: within this many residual variances in the sum of
+squares.
+
+A cut too late costs a little variance; one too early is wrong.
+"""
 _MUST_SHOW = 2.0
-"""By so many residual variances a trend that ended must fit better than one that goes on."""
+"""By this many residual variances a trend that ended must fit better than one that goes on."""
 _STILL = 1.28
-"""Standard errors of the slope of what is left from which it goes on: one time in ten it is chance."""
+"""Standard errors of the remaining slope from which the trend counts as going on: 10% of the time by chance."""
 _FADED = 4.0
 _RUN_IN = 50
 _STRONGEST = 0.9

@@ -16,7 +16,7 @@ from tokenswarm.analysis.figures.quantities import has_status, is_ok
 from tokenswarm.analysis.figures.window import Window, ended_at
 
 FAR_LONGER = 2.0
-"""Times a percentile. Of answers that were merely on their way when the run ended hardly any is so old."""
+"""Multiple of a percentile. Hardly any answer merely in flight at the end of the run has waited this long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,13 @@ from tokenswarm.contract.tolerant import tolerant_record
 
 RUN, DAMAGED = "run", "damaged"
 ANSWERS = ("comparison", "capacity", "tune", "oneshot", "claims", "qualification", "capacities", "decision")
-"""Kinds of series: each has its answer in KIND.json and a page KIND.html. A decision has the files of its parts too."""
+"""Kinds of series: each has its answer in KIND.json and a page KIND.html. A decision also has the files of its
+parts.
+"""
 PAGES: Mapping[str, str] = {RUN: DASHBOARD_HTML} | {kind: f"{kind}.html" for kind in ANSWERS}
 _MOMENT = re.compile(r"(?:^|-)(\d{4})(\d\d)(\d\d)(?:-(\d\d)(\d\d)(\d\d)|(?=-|$))")
 _DEPTH = 3
-"""Folders below the results folder that are looked into: a series holds its runs, a decision holds series."""
+"""Folders below the results folder that are searched: a series holds its runs, a decision holds series."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def _columns() -> tuple[HeadlineColumn, ...]:
 
 
 COLUMNS = _columns()
-"""What a run is listed with: the headlines of the registry of metrics, latencies by their p95."""
+"""Figures in a run's entry: the headlines of the registry of metrics, latencies by their p95."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tokenswarm.analysis.library.entries import COLUMNS, Entry, HeadlineColumn
 from tokenswarm.analysis.library.kinds import by_kind
 
 FEWEST = 3
-"""Runs below which two dots are no trend."""
+"""Minimum number of runs for a trend."""
 
 
 @dataclass(frozen=True)

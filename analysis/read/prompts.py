@@ -17,9 +17,9 @@ from tokenswarm.contract.pieces import MAX_MESSAGE_CHARS, piece_ends
 from tokenswarm.contract.tables import PROMPT_COLUMNS, names, table_parts
 
 REQUESTS_LIMIT = 100_000
-"""Requests that are looked at: the first of the file. More would cost a report its seconds, and tell hardly more."""
+"""Maximum number of requests analysed, the first of the file. More would take seconds and add little."""
 MESSAGES_LIMIT = 1_000_000
-"""Messages of all requests together that are looked at, for the same reason."""
+"""Maximum number of messages analysed, for the same reason."""
 
 REQUEST_BITS = 40
 _CHUNK_BYTES = 1 << 22

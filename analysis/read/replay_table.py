@@ -38,7 +38,7 @@ _REACHES = {
     "output_tokens": (0, 100_000_000),
     "block_tokens": (1, 100_000_000),
 }
-"""From which number to which one a trace can ask for."""
+"""Range of valid values by column."""
 
 
 def _fits(named: tuple[Hashable, pd.Series]) -> bool:

@@ -35,11 +35,11 @@ from tokenswarm.contract.tables import (
 )
 
 _MANY_VALUES = frozenset({"request_id", "conversation", "error_detail"})
-"""Text columns in which nearly every value differs, so that a category would only cost memory."""
+"""Text columns with nearly unique values, for which a category would only cost memory."""
 _SILENT_S = 30.0
-"""A run that has written nothing for so long is over, whatever its manifest says."""
+"""A run that has written nothing for this long is over, whatever its manifest says."""
 _LATEST = 1000
-"""Rows of the end of a table that are looked at for its latest moment: those of several processes are not in order."""
+"""Rows at the end of a table that are searched for its latest time, because several processes write out of order."""
 
 
 @dataclass(frozen=True)

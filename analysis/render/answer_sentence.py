@@ -16,7 +16,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 _HEADLINES = (("ttft_ms", "p95"), ("e2e_ms", "p95"))
-"""What a run without objectives tells instead."""
+"""Shown for a run without objectives."""
 
 
 def answer(summary: Summary) -> str:

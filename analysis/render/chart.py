@@ -19,13 +19,13 @@ PALETTE = ("c:blue", "c:vermillion", "c:green", "c:purple", "c:orange", "c:sky")
 P50, P95, P99 = "c:sky", "c:blue", "c:vermillion"
 _LABEL_CHARS = 80
 _WIDE = 2.2
-"""Decades from which a log axis has a tick a decade."""
+"""Decades from which a log axis has one tick per decade."""
 _STEPS: tuple[Sequence[float], ...] = ((1, 2, 5), range(1, 10), [1 + fifth / 5 for fifth in range(45)])
 GOOD, BAD, IDLE = "c:green", "c:vermillion", "c:grey"
 
 
 Trace = dict[str, object]
-"""What plotly draws, by its own schema."""
+"""A plotly trace, by plotly's own schema."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class ChartSection:
     charts: list[Chart] = field(default_factory=list)
     note: str = ""
     nav: str = ""
-    """Its name in the list of sections, where the title is long for that."""
+    """Its name in the list of sections, if the title is too long."""
 
 
 def plain(text: object) -> str:

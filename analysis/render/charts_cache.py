@@ -13,7 +13,7 @@ _TAKERS = {
     "memory": ("lost to memory", "c:purple"),
     "engine": ("lost in the engine", BAD),
 }
-"""Who takes what is lost in a step, and its colour."""
+"""The cause of the loss in each step, and its colour."""
 
 
 def cache_section(cache: Cache) -> ChartSection:

@@ -23,9 +23,9 @@ _OF_A_TOKEN = {
     ),
     ENERGY: ("energy", "Energy against load", "J per output token", "What the GPUs took, over the output tokens."),
 }
-"""What is drawn of a token's price in one form or another: key, title, axis, words."""
+"""Charts of what a token costs: key, title, axis, words."""
 _DECADE = 6.0
-"""Highest over lowest load from which their axis is logarithmic."""
+"""Ratio of the highest to the lowest load from which their axis is logarithmic."""
 
 
 def capacity_charts(series: Sequence[Series]) -> list[Chart]:

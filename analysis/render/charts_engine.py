@@ -16,7 +16,7 @@ from tokenswarm.analysis.render.time_axis import limit_line, time_layout
 from tokenswarm.base.foreign import listed
 
 _SAMPLES = 400
-"""Points of a line that was sampled over time; longer runs show the mean of each bin."""
+"""Maximum points of a sampled line; longer runs show the mean of each bin."""
 
 
 def engine_charts(run: Run, timeline: TimeBins, window: Window | None) -> list[Chart]:

@@ -20,11 +20,11 @@ from tokenswarm.contract.objectives import Objective
 
 _MOST_CLASSES = len(PALETTE)
 _LAST_TURN = 12
-"""Turns beyond this one share a box: they are rare, and a box of few requests says little."""
+"""Turns beyond this one share a box, because they are rare and a box of few requests says little."""
 _PROMPT_GROUPS = 6
-"""Groups of prompts of like length, with as many requests each."""
+"""Number of groups by prompt length, of equal size."""
 _FEWEST = 5
-"""Requests that a box needs; its whiskers need as many as a p95."""
+"""Minimum requests for a box; its whiskers need as many as a p95."""
 _BOX_NOTE = "Box: middle half. Whiskers: p5 to p95, from 20 requests on."
 _CACHED_SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 _QUANTILES = np.unique(np.concatenate([np.linspace(0, 95, 191), np.linspace(95, 100, 101)]))

@@ -37,16 +37,16 @@ from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import Objective, RequestBounds, bounds_of_run
 
 _POINTS = 2500
-"""Single requests drawn behind the percentile lines."""
+"""Maximum number of single requests drawn behind the percentile lines."""
 _PERCENTILE_COLOURS = (P50, P95, P99)
 _FEWEST_FOR_HEAT = 100
 _HEAT_ROWS = 28
 _HEAT_COLOURS = [[step / 4, f"c:heat-{step}"] for step in range(5)]
-"""One hue, from near the panel's own colour to far from it: order shows without colour vision, in either theme."""
+"""One hue, from close to the panel's own colour to far from it: readable without colour vision, in either theme."""
 _NEAR = 1.4
-"""An objective is drawn when it is at most this many times the longest latency."""
+"""An objective is drawn if it is at most this many times the longest latency."""
 _AT_THE_TOP, _ROOM = 0.9, 1.12
-"""An objective above this share of the longest latency gets an axis that goes so much further."""
+"""An objective above this share of the longest latency extends the axis by the second factor."""
 
 
 def primary_latency(rows: pd.DataFrame) -> tuple[str, str]:

@@ -40,7 +40,7 @@ from tokenswarm.contract.objectives import Objective, parse_objectives
 from tokenswarm.contract.summary.summary_record import Summary
 
 SLOWEST = 12
-"""Requests in the table of the slowest."""
+"""Number of rows in the table of the slowest requests."""
 
 
 def render(run: Run, summary: Summary) -> str:
@@ -179,7 +179,7 @@ SECTIONS: tuple[Callable[[Seen], ChartSection], ...] = (
     lambda seen: cache_section(seen.summary.cache),
     shape_section,
 )
-"""The groups of charts between the figures and the tables, in their order; one without charts is left out."""
+"""The groups of charts between figures and tables, in order; groups without charts are left out."""
 
 
 def slowest_rows(run: Run) -> list[dict[str, str]]:

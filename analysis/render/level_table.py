@@ -16,7 +16,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 RATES = {"output_tok_s": "Out tok/s", "requests_s": "Done req/s", "goodput_rps": "Good req/s", "error_rate": "Errors"}
-"""Rates and shares that a level's row shows, by name, with a heading of little room."""
+"""Rates and shares in a level's row, by name, with short headings."""
 _STATES = ("missed", "undetermined", "met")
 
 
@@ -31,9 +31,9 @@ class LevelRow:
     figures: Sequence[Figure]
     gates: str
     state: str
-    """Whose colour stands for its gates, as `wording.shown_state` has it; "" where it has none."""
+    """The state that sets the colour of its gates, as in `wording.shown_state`; "" if there are none."""
     worst: str
-    """`1 missed`: how many are in the worst state."""
+    """`1 missed`: the number of gates in the worst state."""
 
 
 def headings(summary: Summary, short: bool = False) -> list[str]:

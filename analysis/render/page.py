@@ -84,7 +84,7 @@ _SETTINGS = {
     "max_sequences": "at most {} at once",
     "prefill_budget": "prefill budget {}",
 }
-"""What of an engine's effective configuration matters most, as words; all of it stands at the page's end."""
+"""The most important parts of an engine's effective configuration, in words; all of it is at the end of the page."""
 
 
 def configuration(run: Header) -> str:

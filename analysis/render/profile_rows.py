@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
 Named = tuple[str, TrafficProfile]
 _CACHES = (100_000, 1_000_000)
-"""Sizes of a KV cache, in tokens, at which hits are shown: about one GPU with a large and with a small model."""
+"""KV cache sizes, in tokens, for which hits are shown: about one GPU with a large and with a small model."""
 
 
 def profile_rows(profiles: Sequence[Named]) -> list[Row]:

@@ -23,7 +23,7 @@ from tokenswarm.base.numbers import significant
 
 _BARS = "▁▂▃▄▅▆▇█"
 _POISSON_LOW, _POISSON_HIGH = 0.8, 1.25
-"""Coefficients of variation of gaps that are called Poisson's, whose is 1."""
+"""Coefficients of variation of the gaps between which arrivals are called Poisson (exactly 1)."""
 _TITLES = {
     "input_tokens": "prompts",
     "output_tokens": "answers",
@@ -31,7 +31,7 @@ _TITLES = {
     "sessions": "sessions",
     "hit_rate": "hits",
 }
-"""What is not known, by its field; `shared` is not known for the reason that `hit_rate` is not."""
+"""Titles of unknown figures, by field; `shared` is unknown for the same reason as `hit_rate`."""
 
 
 def profile_table(profile: TrafficProfile, name: str) -> RenderableType:

@@ -17,7 +17,7 @@ from tokenswarm.contract.qualification_record import NoiseRecord, Qualification
 from tokenswarm.contract.tables import DASHBOARD_HTML
 
 _TOLD = "5"
-"""The number of pairs that the answer is about: that of a comparison where nothing else is said."""
+"""The number of pairs in the answer: a comparison's default."""
 _SURE = 0.01
 """Below this p value the second runs of the pairs differ from the first ones."""
 _MORE = "> 1,000"

@@ -13,7 +13,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 _RANDOM_MODEL = "tiny-llama"
-"""In the name of the model with random weights that tokenswarm makes for engines on a CPU."""
+"""Part of the name of the random-weight model that tokenswarm makes for engines on a CPU."""
 
 
 def mark(gate: SloGate) -> dict[str, str]:

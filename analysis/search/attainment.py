@@ -27,28 +27,31 @@ from scipy.special import betaincinv
 from tokenswarm.analysis.search.margin_line import steps_of
 
 FEWEST_BLOCKS, MOST_BLOCKS, REQUESTS_A_BLOCK = 20, 1024, 25
-"""Blocks of time of one run: so many requests each, about, in at least and at most so many blocks."""
+"""Blocks of time of one run: about this many requests each, within a minimum and maximum number of blocks."""
 BATCH_WORTH = 8.0
-"""A batch is as long as so many independent requests: shorter ones see too little of what neighbours share."""
+"""A batch is as long as this many independent requests: shorter ones miss part of the dependence."""
 FEWEST_BATCHES = 10
 _LONGER = 1.5
-"""From one length of batches that is tried to the next."""
+"""Factor between successive batch lengths that are tried."""
 LEAST_DEPENDENCE = 3.0
-"""How many requests count as one where nothing shows it: no level near the target saw bad ones."""
+"""How many requests count as one if nothing shows it, because no level near the target had bad ones."""
 BORROWED = 20.0
-"""Batches that the dependence beside the target counts for, at a level with few of its own."""
+"""Batches that the dependence beside the target counts as, at a level with few of its own."""
 ERROR = 0.05
 """Probability that any decision of a whole search is wrong."""
 SLOW = 0.5
-"""Share of its limit from which a latency tells how bad ones cluster: how those come together that are far below the
-limit (a pause of the client, a long prompt) is another matter."""
+"""Share of its limit from which a latency shows how bad requests cluster.
+
+Latencies far below the limit (a pause of the client, a long prompt) cluster for other reasons.
+"""
 DECISIVE_LEVELS = 4
 MOST_LOOKS = 6
-"""Over which the error is spent in equal parts. A search has more levels, but those that are further from the capacity
-than a few percent are mistaken so seldom that they add nothing to it."""
+"""Number of equal parts into which the error is split. A search has more levels, but those further from the capacity
+than a few percent are misjudged so rarely that they add nothing.
+"""
 _FEWEST_FREE = 4
 _CERTAIN = 10_000
-"""Batches from which a variance is as good as known."""
+"""Batches from which a variance counts as known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Blocks:
     good: tuple[int, ...]
     slow: tuple[int, ...]
     steps: tuple[int, ...] = ()
-    """The run's margins, counted (`margin_line`)."""
+    """The run's margins, as counts (`margin_line`)."""
 
     @property
     def requests(self) -> int:
@@ -71,7 +74,7 @@ class Blocks:
 
 
 NOTHING = Blocks((), (), ())
-"""Of a run in which nothing was measured."""
+"""The blocks of a run in which nothing was measured."""
 
 
 def blocks_of(sent_s: np.ndarray, margin: np.ndarray, window: tuple[float, float], target: float) -> Blocks:

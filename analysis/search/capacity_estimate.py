@@ -18,17 +18,20 @@ import numpy as np
 
 DRAWS = 1000
 _STEPS = 30
-"""Of Newton's method; it needs about six."""
+"""Steps of Newton's method; it needs about six."""
 _TAILS = (2.5, 97.5)
 LOWER = 1.5
-"""The lower end of the interval is so many times further from the crossing, on a logarithmic scale, than the draws say.
-A search stops where its interval is narrow, and by chance that is where few requests were bad: its estimates are half a
-percent too high, and what misses lies above the truth. With lengths of runs that were chosen beforehand the draws held
-the hardest queue's capacity in 92 to 95%, in searches in 88%, of which 11 of 12 misses were too high."""
+"""The lower end of the interval is this many times further from the crossing, on a logarithmic scale, than the draws
+say.
+
+A search stops when its interval is narrow, which by chance is when few requests were bad. So its estimates are half a
+percent too high, and most misses are above the true value. With run lengths chosen beforehand the draws covered the
+hardest queue's capacity in 92 to 95%; in searches, in 88%, and 11 of 12 misses were too high.
+"""
 _LOST = 0.025
-"""Share of draws with no crossing from which an end of the interval is the bracket's."""
+"""Share of draws without a crossing from which an end of the interval is the bracket's."""
 NEAR = 1.4
-"""Levels within this factor of the crossing tell of it, where there are three or more: further away the line bends."""
+"""Levels within this factor of the crossing are used, if there are three or more: further away the line bends."""
 CLIFF_FROM, CLIFF_TO = 0.99, 0.5
 """Attainment on both sides of a cliff."""
 

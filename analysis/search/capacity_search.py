@@ -42,21 +42,28 @@ from tokenswarm.analysis.search.margin_line import is_concentrated, margin_cross
 from tokenswarm.base.presence import present
 
 LEAST_WORTH = 20
-"""Independent requests that each side of the crossing must count for before a curve through it ends a search: shorter
-runs do not show how long a queue stays long, and their intervals are too narrow (Law, Simulation Modeling and Analysis,
-section 9.5.3)."""
+"""Independent requests on each side of the crossing before a curve through it can end a search.
+
+Shorter runs do not show how long a queue persists, and their intervals are too narrow (Law, Simulation Modeling and
+Analysis, section 9.5.3).
+"""
 LONG = 4
-"""A run that tells where the crossing is takes so many times the requests of a first look: a shorter one at a load near
-capacity ends before its queue is as long as that load makes it, and shows too good an attainment."""
+"""A run that locates the crossing has this many times the requests of a first look. A shorter run near capacity ends
+before the queue has reached its full length, and shows too good an attainment.
+"""
 SURELY = 1.5
-"""So many times further from the crossing than the end of its 95% interval, a normal law has the error of one look."""
+"""At this many times the distance from the crossing to the end of its 95% interval, a normal distribution has the error
+of one look.
+"""
 BY_THE_CURVE = "by the curve through all levels"
 FAR_DOWN = 5.0
-"""A level with so many times more bad requests than the target allows is no longer beside the crossing."""
+"""A level with this many times the bad requests that the target allows is no longer beside the crossing."""
 NEARLY, AT_LAST = 1.5, 1.1
-"""The interval before the last runs was within so many times the precision, and the last one is."""
+"""The interval was within this multiple of the precision before the last runs, and is within the second one after
+them.
+"""
 _FAR = 1.15
-"""A load that is so many times further from the crossing is cheap to be sure of."""
+"""A load this many times further from the crossing is cheap to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +94,13 @@ class Knowledge:
     cliff: bool = False
     non_monotone: bool = False
     flaw: str | None = None
-    """Of the level at `limit`."""
+    """The flaw of the level at `limit`."""
     crossing: Crossing | None = None
-    """Where a curve through the levels falls to the target; None where none is fitted."""
+    """Where a curve through the levels falls to the target; None if no curve is fitted."""
     trusted: bool = False
-    """Whether the interval is the curve's, and not the bracket."""
+    """Whether the interval is the curve's, not the bracket."""
     concentrated: bool = False
-    """Whether there are levels whose margins tell more than their shares (`margin_line`)."""
+    """Whether there are levels whose margins are more informative than their shares (`margin_line`)."""
 
 
 def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowledge:

@@ -16,12 +16,12 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE
 
 ERROR = 0.05
 MARGIN = 0.05
-"""A ratio that surely lies within it of 1 is of no consequence."""
+"""A ratio that is certainly this close to 1 does not matter."""
 DECIDED, SAME, OPEN = "decided", "equal", "undecided"
 CAPACITY, GOODPUT = "capacity", "goodput"
 _TESTS = 2
 SHARES: Mapping[str, float] = {"race": 0.30, "capacity": 0.45, "pairs": 0.25}
-"""Of the budget, by kind of stage; the engines share each. What a stage leaves over goes to those after it."""
+"""Share of the budget by kind of stage, divided equally between the engines. Time left over goes to later stages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def allowance(kind: str, left: Sequence[str], left_s: float | None) -> float | N
 
 
 _ROUNDS_OF_A_RACE = 3
-"""Runs of a candidate at the median of simulated races (docs/tune.md)."""
+"""Median number of runs per candidate in simulated races (docs/tune.md)."""
 
 
 def candidates_that_fit(count: int, allowed_s: float | None, run_s: float, fresh_pairs: int) -> int:

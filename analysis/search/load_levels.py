@@ -26,14 +26,18 @@ from tokenswarm.analysis.search.margin_line import MarginRun
 USERS, RATE = "users", "requests_s"
 PASS, FAIL, UNDECIDED, LIMITED = "pass", "fail", "undecided", "limited"
 DIED, REFUSED, OVERLOADED, CUT = "died", "refused", "overloaded", "cut"
-"""Flaws of a run, beside LIMITED: its engine ended, or refused requests for a limit of rates (429), or did not keep up
-with the arrivals, so that a longer run would only be worse; or somebody interrupted it, so that what took long is not
-among its answers, and it says nothing."""
+"""Flaws of a run, in addition to LIMITED.
+
+- DIED: its engine ended
+- REFUSED: its engine refused requests because of a rate limit (429)
+- OVERLOADED: its engine did not keep up with the arrivals, so a longer run would only be worse
+- CUT: it was interrupted, so slow answers are missing, and it is no evidence
+"""
 MOST_LEVELS = 16
 FAR_BELOW = 1.5
-"""A load that is so many times lower than any with good and bad requests is not near the target."""
+"""A load this many times lower than any with good and bad requests is not near the target."""
 NEAR_TARGET = 4.0
-"""Levels with so many times more or fewer bad requests than the target allows show how they come together there."""
+"""Levels with up to this many times more or fewer bad requests than the target allows show how they cluster there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class SearchSettings:
     first_look: int | None = None
     """Requests of the first run at a load; None: as few as can decide."""
     most_doublings: int = 5
-    """A load is measured until it has this many times twice the requests of its first run."""
+    """A load is measured until it has had its first run's requests doubled this many times."""
     most_levels: int = MOST_LEVELS
 
     @property
@@ -102,7 +106,7 @@ class LoadRuns:
     runs: tuple[LoadEvidence, ...]
     own: ShownDependence
     slowest: ShownDependence
-    """What each run's own slowest show of it, whether they were bad or not."""
+    """The dependence shown by each run's own slowest requests, whether bad or not."""
 
     @property
     def sound(self) -> list[Blocks]:

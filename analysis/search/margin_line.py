@@ -28,23 +28,26 @@ from dataclasses import dataclass
 import numpy as np
 
 STEP, REACH = 0.005, 0.6
-"""The margins of a run are counted in steps of their logarithm, up to so far from the limit on both sides; what is
-beyond is in the first and last step."""
+"""Margins are counted in steps of their logarithm, up to REACH on either side of the limit; values beyond are in the
+first or last step.
+"""
 _STEPS = round(2 * REACH / STEP)
 CONCENTRATED = 1.25
 WIDE = 4.0
-"""The quantiles beyond which WIDE times and 1 / WIDE times the target's bad requests are differ by at most the factor
-CONCENTRATED."""
+"""The quantiles with WIDE times and 1 / WIDE times the target's bad requests beyond them differ by at most the factor
+CONCENTRATED.
+"""
 CLOSE = 1.1
-"""On both sides of the crossing a run's quantile is within this factor of the limit: else it may jump there, and the
-place on a line through a jump means nothing."""
+"""On both sides of the crossing a run's quantile is within this factor of the limit. Otherwise it may jump there, and a
+line through a jump is meaningless.
+"""
 WITHIN = 1.2
-"""Levels within this factor of the crossing tell of it: further away the line bends."""
+"""Levels within this factor of the crossing are used: further away the line bends."""
 LEAST_WORTH = 10.0
-"""Independent requests that the levels on either side of the crossing must count for, before the line is believed."""
+"""Independent requests that the levels on either side of the crossing need before the line is trusted."""
 _FEWEST = 4
 _FARTHEST = 5.0
-"""Of a crossing from the middle of the levels, as a logarithm: no line is believed so far out."""
+"""Largest distance of a crossing from the middle of the levels, as a logarithm, at which the line is trusted."""
 _DRAWS = 1000
 _TAILS = (2.5, 97.5)
 _LOST = 0.025

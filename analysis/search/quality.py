@@ -11,10 +11,11 @@ from scipy import special
 from tokenswarm.analysis.figures.statistics import CONFIDENCE
 
 MARGIN = 0.05
-"""Share of tasks: what is surely lost by less is as good."""
+"""Share of tasks: a loss that is certainly smaller counts as equally good."""
 SOLVED_AT_LEAST = 0.20
-"""Share of tasks that a model must solve with its own format: one that knows nothing, such as one of random weights,
-cannot lose anything."""
+"""Share of tasks that a model must solve with its own format: one that solves nothing, such as random weights, cannot
+lose anything.
+"""
 FEWEST_TASKS = 30
 WORSE, AS_GOOD, OPEN, CANNOT_TELL = "worse", "as_good", "undecided", "cannot_tell"
 

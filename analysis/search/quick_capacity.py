@@ -17,14 +17,14 @@ from tokenswarm.analysis.search.capacity_search import SearchStep
 from tokenswarm.analysis.search.load_levels import DIED, LIMITED, REFUSED, USERS, LoadEvidence
 
 STRIDE, NEAR_STRIDE = 2.0, 1.25
-"""From one load to the next, of a first search and of later ones."""
+"""Factors from one load to the next, in a first search and in later ones."""
 NEAR = 1.15
-"""Loads that seem to pass and to fail are near enough to each other."""
+"""Ratio at which the seeming pass and fail are close enough."""
 REQUESTS = 400
-"""Of one run."""
+"""Requests of one run."""
 _MOST_RUNS = 14
 _FARTHEST = 2.0**10
-"""Times the first load, up and down."""
+"""Largest multiple of the first load that is tried, up and down."""
 
 
 @dataclass(frozen=True, slots=True)

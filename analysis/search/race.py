@@ -24,13 +24,13 @@ from scipy import stats
 from tokenswarm.analysis.figures.statistics import CONFIDENCE, t_quantile
 
 FLOOR = 0.01
-"""Share of a round's best below which a figure counts as this share: 0 has no logarithm, and is bad enough so."""
+"""Figures below this share of a round's best are set to it, because 0 has no logarithm."""
 FEWEST_ROUNDS = 2
-"""Rounds without which there is no residual."""
+"""With fewer rounds there is no residual."""
 
 ONE_LEFT, AS_GOOD, ROUNDS_OVER, NONE_LEFT = "one_left", "within_margin", "rounds", "none"
 NOTHING = "nothing_reached"
-"""Why a race ends; the last: every figure of every survivor is 0, so that none leads."""
+"""Why a race ends; the last one: every figure of every survivor is 0, so no candidate leads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +185,10 @@ class Race:
         self.rules = rules or RaceRules()
         self.survivors = list(candidates)
         self.figures: dict[str, list[float]] = {each: [] for each in candidates}
-        """Of every candidate, its figure in each round that it was in."""
+        """Each candidate's figure in each round that it took part in."""
         self.drops: dict[str, Drop] = {}
         self.withdrawn: list[str] = []
-        """Those that could not be measured."""
+        """Candidates that could not be measured."""
         self.last = RoundResult(None, tuple(_unknown(each, 1.0) for each in candidates), (), None)
 
     @property

@@ -16,9 +16,9 @@ from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.replay_records import Fidelity, Limit
 
 UNSENT_LIMIT, PROMPT_LIMIT, OUTPUT_LIMIT, SHARING_LIMIT = 0.01, 0.03, 0.02, 0.05
-"""Shares: of requests that were not sent; by which lengths may differ; of prompt tokens, by which sharing may."""
+"""Shares: of requests not sent; by which lengths may differ; of prompt tokens, by which sharing may differ."""
 LATENESS_LIMIT_MS, SLIP_LIMIT_S, SLIP_LIMIT_SHARE = 100.0, 1.0, 0.01
-"""The slip may be a second, or a hundredth of the trace's length where that is more."""
+"""The slip may be a second, or 1% of the trace's length if that is more."""
 _MS = 1e3
 _SMALLEST_BLOCK = 16
 

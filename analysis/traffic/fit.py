@@ -20,11 +20,11 @@ from tokenswarm.analysis.traffic.prompt_blocks import TEXT_BLOCK, PromptBlocks, 
 from tokenswarm.base.assumptions import TOKEN_S
 
 NEAR = 0.05
-"""A law whose distance from the data is at most this stands for them; else it is a list of their quantiles."""
+"""A law whose distance from the data is at most this is used; else a list of the data's quantiles."""
 _QUANTILES = 40
 _MOST_BEGINNINGS = 10_000
 _MOST_POPULAR, _POPULAR_SHARE = 20, 0.01
-"""So many beginnings are named by themselves, if they are those of so many sessions."""
+"""At most this many prefixes are listed individually, if they belong to at least this share of the sessions."""
 _POISSON_CV = (0.95, 1.05)
 _EVEN_CV = 0.05
 

@@ -12,14 +12,16 @@ from tokenswarm.analysis.cache.sampled_curve import BlockSample, BlockSampler
 from tokenswarm.base.presence import present
 
 BYTES_PER_TOKEN = 4
-"""Of text whose tokens nobody counted: the field's usual estimate for English."""
+"""For text without token counts: the field's usual estimate for English."""
 TEXT_BLOCK = 16
-"""Tokens of a block of text, where there is too much of it to look at every token."""
+"""Tokens per block of text, if there is too much of it to look at every token."""
 MAX_SINGLE_TOKENS = 20_000_000
-"""Tokens of text that are kept one by one, to see what caches with blocks of any size would find."""
+"""Maximum tokens of text kept one by one, to show what caches with blocks of any size would find."""
 MAX_BLOCKS = 30_000_000
-"""Blocks that are kept one by one: more than a million requests usually have, and about 1.5 GB while they are counted.
-Of more, a sample is kept."""
+"""Maximum blocks kept individually: more than a million requests usually have, and about 1.5 GB during the analysis.
+
+Beyond that a sample is kept.
+"""
 _AT_ONCE, _REQUESTS_AT_ONCE = 1_000_000, 20_000
 
 
@@ -46,7 +48,7 @@ class BlockColumns:
         self._every = 1
         self._scopes: dict[str, int] = {"": 0}
         self._first: tuple[np.ndarray, np.ndarray] | None = None
-        """The prompts that are kept whole, once there is a sampler."""
+        """The prompts kept whole, once there is a sampler."""
         self._sampler: BlockSampler | None = None
 
     def add_ids(self, ids: list[int], scope: str) -> None:

@@ -13,9 +13,9 @@ from tokenswarm.analysis.traffic.columns import Traffic, with_all_blocks
 from tokenswarm.analysis.traffic.prompt_blocks import coarser, reordered_blocks
 
 BLOCK_SIZES = (1, 16, 64, 128)
-"""Blocks, in tokens, that engines keep: SGLang's page, vLLM's block on GPUs, and larger ones (128: vLLM on CPUs)."""
+"""Block sizes of engines, in tokens: SGLang's page, vLLM's block on GPUs, and larger ones (128: vLLM on CPUs)."""
 FIXED_SHARE = 0.05
-"""Share of all requests that must begin alike for their common beginning to count as fixed context."""
+"""Share of all requests that must have a prefix in common for it to count as fixed context."""
 RATE_BINS = 60
 _FIRST_SIZE = 1_000
 _MINUTE_S = 60.0

@@ -32,7 +32,7 @@ ENOUGH_TRIALS = 20
 """Trials without a counterexample that support an "always"."""
 
 Judgement = tuple[str, str]
-"""A state, and why in a sentence's end."""
+"""A state, and the reason as the end of a sentence."""
 
 
 def by_interval(region: Sequence[float | None], low: float | None, high: float | None) -> str:

@@ -21,9 +21,9 @@ from tokenswarm.contract.manifest import CountsRecord
 from tokenswarm.contract.tables import LIMIT_KINDS
 
 SUSTAINED_S = 10
-"""A worker is busy when it is over the limit for most of this many seconds."""
+"""A worker is busy if it is over the limit for most of this many seconds."""
 STALL_MS = 500.0
-"""A timer that is so late is a stall."""
+"""A timer this late is a stall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Facts:
     unsent: float | None
     timing: tuple[TimingError, ...] = ()
     judged_metrics: frozenset[str] = frozenset()
-    """Those whose error makes the run INVALID: headlines, and what is gated."""
+    """Metrics whose error makes the run INVALID: headlines and gated ones."""
     steal_share: float | None = None
     cores: int | None = None
     workers: int | None = None
@@ -59,17 +59,17 @@ class Facts:
     generator_failures: int = 0
     user_errors: int = 0
     limited_share: float | None = None
-    """Of the requests that ended, those that a limit of the endpoint (a rate, a quota) refused."""
+    """Share of the requests that ended that were refused by a limit of the endpoint (a rate, a quota)."""
     limits: str = ""
     """Which kinds of refusal these were."""
     limit_reached: str = ""
-    """load.max_requests or load.max_usd, where that ended the run."""
+    """load.max_requests or load.max_usd, if it ended the run."""
     usd: float | None = None
     stalled_share: float | None = None
     going: bool = False
     ended_early: str | None = None
     imported: str = ""
-    """The tool that measured the run, where that was not tokenswarm."""
+    """The tool that measured the run, if not tokenswarm."""
 
 
 def gather(run: Run, window: Window | None) -> Facts:

@@ -14,13 +14,13 @@ from tokenswarm.base.errors import Exit
 
 VALID, INCOMPLETE, INVALID, OVERLOADED = "VALID", "INCOMPLETE", "INVALID", "OVERLOADED"
 UNCHECKED = "UNCHECKED"
-"""The verdicts on figures, `verdict` of summary.json: only those of a VALID run are what they say."""
+"""The verdicts on figures, `verdict` of summary.json: only those of a VALID run can be relied on."""
 COMPARABLE = frozenset({VALID, UNCHECKED})
-"""Verdicts with which a run may enter a comparison; that it was not checked is then said there."""
+"""Verdicts with which a run may enter a comparison, which mentions it if a run was not checked."""
 COMPLETE, INTERRUPTED = "complete", "interrupted"
-"""Of run.json's `status`."""
+"""Values of `status` in run.json."""
 NOTE = "NOTE"
-"""Of a reason that changes nothing."""
+"""For a reason that changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class RunFacts:
     invalid: bool = False
     overloaded: bool = False
     unchecked: bool = False
-    """Another tool measured it, and nothing tells whether that tool kept up."""
+    """Another tool measured it, and it is not known whether that tool kept up."""
     missed: bool = False
     """A gate was missed."""
     undetermined: bool = False
     """A gate is undetermined."""
     strict: bool = False
-    """An undetermined gate is no success."""
+    """An undetermined gate does not pass."""
     cause: int | None = None
 
 
@@ -52,7 +52,7 @@ class Outcome:
     name: str
     holds: Callable[[RunFacts], bool]
     when: str
-    """In words, as docs/gates.md has it."""
+    """In words, as in docs/gates.md."""
     code: Exit
     verdict: str
     tells_cause: bool = False
@@ -132,7 +132,7 @@ OUTCOMES: tuple[Outcome, ...] = (
     ),
     Outcome("PASSED", lambda facts: True, "none of these", Exit.PASSED, VALID),
 )
-"""The gravest first: the first that holds is the run's."""
+"""Most serious first: the first that applies is the run's outcome."""
 BY_NAME = {outcome.name: outcome for outcome in OUTCOMES}
 _VERDICT_CODES = frozenset(outcome.code for outcome in OUTCOMES if not outcome.tells_cause)
 

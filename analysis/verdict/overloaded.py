@@ -19,7 +19,7 @@ from tokenswarm.contract.summary.time_records import KeepingUp
 RULE = "overloaded"
 WHY, _AT_LEVEL = "the engine was overloaded", "overloaded"
 _OF_LATENCIES = ("goodput_rps", "attainment", "per_user_tok_s", "per_user_tok_s_low")
-"""What is counted by limits of latencies, or is 1 over one."""
+"""Figures that are counted by limits of latencies, or are 1 over one."""
 
 
 def reasons_of(keeping: KeepingUp) -> list[Reason]:

@@ -29,7 +29,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 from tokenswarm.contract.summary.verdict_records import SloGate
 
 _MOMENTS = 61
-"""At which requests in flight are counted, over a window."""
+"""Number of times at which requests in flight are counted over a window."""
 HEADLINES = frozenset(metric.name for metric in METRICS if metric.headline)
 
 
@@ -92,7 +92,7 @@ def _withheld(figure: Figure, why: str) -> None:
 
 
 _BYSTANDERS = {"ttft": "ttft_ms", "tpot": "icl_max_ms"}
-"""A latency of bystanders is as good as this metric: gaps are between tokens."""
+"""The bystanders' latency that a metric's error affects: gaps are between tokens."""
 
 
 def _withhold_interference(result: Interference, metrics: Collection[str], why: str) -> None:

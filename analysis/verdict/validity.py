@@ -34,15 +34,15 @@ from tokenswarm.contract.tables import MANIFEST_JSON
 MANY_CANCELLED = 0.01
 MANY_USER_ERRORS = 0.01
 STALLED_LIMIT = 0.01
-"""How much of the measured time a worker may stand still."""
+"""Share of the measured time for which a worker may be blocked."""
 ENDED_EARLY = frozenset({"running", INTERRUPTED, "aborted", "failed"})
-"""What run.json says of a run that did not come to its end; `running` of one whose process died."""
+"""Values in run.json of a run that did not reach its end; `running` if its process died."""
 
 
 BUSY = 0.7
-"""Share of a core from which a worker's own work explains that it was late."""
+"""Share of a core from which a worker's own work explains its lateness."""
 STOLEN = 0.02
-"""Share of the machine's CPU time that went to other machines on its host, from which that is named."""
+"""Share of the machine's CPU time given to other machines on its host from which that is mentioned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Finding:
     broken: bool
     detail: str = ""
     verdict: str | None = None
-    """Where it is another than the rule's."""
+    """Set if it differs from the rule's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,3 @@
-"""The streaming client: stamps bytes while a stream runs, decodes them after it has ended.
-
-`wire` is the hot path, `http` and `stream` are the cold one, `answer` is what comes out,
-`client` ties them together under gevent.
+"""The streaming client: it timestamps bytes while a stream runs and decodes them after the stream has ended. `wire` is
+the hot path, `http` and `stream` are off it, `answer` holds the result, and `client` ties them together under gevent.
 """

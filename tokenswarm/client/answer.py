@@ -1,4 +1,4 @@
-"""What one request came to: times, tokens, text, and how it ended. Plain values, no behaviour."""
+"""The result of one request: times, tokens, text, and how it ended. Plain values, no behavior."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Answer:
     model: str = ""
     """The model that the answer names; empty where it names none."""
     text: str = ""
-    """The answer proper, without reasoning; of calls of tools, their names and arguments."""
+    """The answer without its reasoning. For tool calls: their names and arguments."""
     calls: tuple[ToolCall, ...] = ()
-    """Calls of tools, as far as they came."""
+    """Tool calls, as far as they were received."""
     reasoning: str = ""
     sent_at: float = 0.0
     """Unix seconds."""
@@ -54,14 +54,15 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
     response_bytes: int = 0
     read_lag_max_ms: float | None = None
-    """Longest time that received bytes lay unread; None where the kernel gives no arrival stamps."""
+    """Longest time that received bytes waited to be read; None if the kernel does not timestamp arrivals."""
     retry_after_s: float | None = None
     location: str | None = None
-    """Where a redirect pointed; none is followed."""
+    """Target of a redirect. Redirects are not followed."""
     simulated: bool = False
-    """The answer says of itself that a simulator made it."""
+    """The answer is marked as a simulator's."""
     oddities: tuple[str, ...] = ()
-    """What was not as the API says and did no harm, such as `usage.prompt_tokens is a text`; no foreign text."""
+    """Harmless deviations from the API, such as `usage.prompt_tokens is a text`. Never contains text from the server.
+    """
 
     @property
     def ok(self) -> bool:
@@ -69,11 +70,11 @@ class Answer:
 
     @property
     def completion_tokens(self) -> int | None:
-        """The engine's count, or the number of events with text where it gave none (or none above zero)."""
+        """The engine's count. If it gave none (or zero for an answer with text): the number of events with text."""
         return self.usage.completion_tokens if self._counted() else self.chunks
 
     def _counted(self) -> bool:
-        """Whether the engine counted the tokens; zero for an answer with text is no count."""
+        """Whether the engine counted the tokens. Zero for an answer with text does not count as a count."""
         return self.usage.completion_tokens is not None and (self.usage.completion_tokens > 0 or not self.chunks)
 
     @property
@@ -85,7 +86,7 @@ class Answer:
 
     @property
     def reasoning_tokens(self) -> int | None:
-        """The engine's count; where it gives none, completion_tokens times the share of events that were reasoning."""
+        """The engine's count. If it gives none: completion_tokens times the share of events with reasoning."""
         if self.usage.reasoning_tokens is not None:
             return self.usage.reasoning_tokens
         if not self.reasoning_chunks or not self.chunks or self.completion_tokens is None:
@@ -100,6 +101,6 @@ class Answer:
         return "chunks" if self.reasoning_tokens is not None else None
 
     def fail(self, kind: str, detail: str = "") -> None:
-        """Mark as failed; the first cause stands."""
+        """Mark as failed; the first cause is kept."""
         if self.status != "failed":
             self.status, self.error, self.error_detail = "failed", kind, detail

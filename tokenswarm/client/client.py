@@ -1,6 +1,5 @@
-"""Requests under gevent: connections kept alive, timeouts watched, every outcome an `Answer`.
-
-`LLMClient.complete` blocks only the calling greenlet and raises nothing on behalf of the network or the engine.
+"""Sends requests under gevent: keeps connections alive, enforces timeouts, and returns every outcome as an `Answer`.
+`LLMClient.complete` blocks only the calling greenlet and raises no error of the network or the engine.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from tokenswarm.client.stream import StreamDecoder
 from tokenswarm.client.wire import Connection
 
 MAX_IDLE_S = 4.0
-"""An idle connection is not used again after this: servers close theirs after 5 s (uvicorn) without warning."""
+"""Idle connections are not reused after this time: servers close theirs without warning, uvicorn after 5 s."""
 _WATCH_INTERVAL_S = 0.05
 _LOOKS_PER_LOOK_AGAIN = 4
-"""An answer that says [DONE] in an unusual place is noticed after at most 0.4 s."""
+"""How often to look for a [DONE] in an unusual place: it is noticed after 0.4 s at most."""
 _DECODE_SLICE = 200
-"""Body pieces decoded in one go before other greenlets get their turn (about 1 ms)."""
+"""Body pieces to decode before other greenlets get a turn (about 1 ms)."""
 _OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 """Too many open files, no port left to connect from, no memory for a socket."""
 _NS_PER_S = 1_000_000_000
@@ -55,8 +54,8 @@ _TOGETHER_NS, _MOST_READS = 20_000, 4
 
 
 def both_clocks() -> tuple[float, int, int]:
-    """This moment as unix s and as monotonic ns, and how many ns they may be apart: the process can be held between two
-    readings, and then they are taken again."""
+    """The current time in unix seconds and in monotonic ns, and the largest possible gap between the two readings in
+    ns. If the process was held between them, both are read again."""
     for _ in range(_MOST_READS):
         before_ns = time.monotonic_ns()
         wall = time.time()
@@ -68,12 +67,13 @@ def both_clocks() -> tuple[float, int, int]:
 
 SENT_AGAIN = "it was sent again on a new connection, for the server had closed the one that was kept open"
 _STALE_S = 0.2
-"""A server that closes so soon after a request was sent had closed before it came."""
+"""If a server closes a connection this soon after a request, it had closed before the request arrived."""
 
 
 def _was_stale(answer: Answer, came: int, sent_ns: int) -> bool:
-    """Whether a request on a connection that was kept open met its end, which other clients do not call a failure
-    either: no byte of an answer, at once, or the 408 with which a server ends an idle connection."""
+    """Whether a request was sent on a kept-alive connection that the server was just closing: the connection ended at
+    once without a byte of an answer, or with the 408 that some servers send to idle connections. Other HTTP clients
+    retry this too and do not count it as a failure."""
     closed = (answer.error == "reset_before_headers" and not came) or answer.http_status == 408
     return closed and time.monotonic_ns() - sent_ns < _STALE_S * _NS_PER_S
 
@@ -82,9 +82,9 @@ OTHER_MODEL = "it names another model than the one that was asked for"
 
 
 def is_other_model(asked: object, answered: str) -> bool:
-    """Whether an answer names a model that is not the one asked for, as where a gateway falls back to another. Engines
-    and clouds write one name in several ways: with or without the folder or organization before it, a version or tag
-    behind it, in capitals or not. Those are the same."""
+    """Whether an answer names a different model than the request did, for example because a gateway fell back to
+    another one. Names that differ only in the folder or organization before them, a version or tag behind them, or case
+    are the same."""
     if not isinstance(asked, str) or not asked or not answered:
         return False
     names = [name.lower().rstrip("/").rpartition("/")[2].partition(":")[0] for name in (asked, answered)]
@@ -98,8 +98,8 @@ def _with_model(answer: Answer, body: Mapping[str, object]) -> Answer:
 
 
 def is_own_limit(error: OSError) -> bool:
-    """Whether a limit of this machine or process is behind an error, and not the network or the server."""
-    if isinstance(error, socket.gaierror):  # a name is looked up through files and sockets too
+    """Whether an error comes from a limit of this machine or process, not from the network or the server."""
+    if isinstance(error, socket.gaierror):  # name lookups need files and sockets too
         try:
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as own:
@@ -109,11 +109,11 @@ def is_own_limit(error: OSError) -> bool:
 
 
 class _Cancelled(BaseException):
-    """Thrown into a greenlet that waits for a connection when the run is over."""
+    """Thrown into a greenlet that is waiting for a connection when the run ends."""
 
 
 class _Exchange:
-    """One request in flight, with what the watchdog needs to know of it."""
+    """One request in flight, with what the watchdog needs to know about it."""
 
     __slots__ = ("check_ns", "connection", "decoder", "sent_ns", "streamed")
 
@@ -125,12 +125,11 @@ class _Exchange:
         self.check_ns = first_check_ns
 
     def uncertainty_ns(self) -> int:
-        """By how many ns the time to the first token may be off.
-
-        A process that is held between a stamp and the send behind it, for want of a CPU, sends late what it has
-        stamped; later pieces of a long request too. And the first token may have arrived before its stamp. A kernel
-        stamp is that of a read's last byte: exact for the read's last event. A token with others behind it in the same
-        read arrived between the loop's look before and the stamp.
+        """The largest possible error of the time to first token, in ns. If the process gets no CPU between taking the
+        send time and sending, the request leaves late; this applies to every piece of a long request. And the first
+        token may have arrived before its timestamp: the kernel timestamps a read's last byte, which is exact only for
+        the last event in it. A token followed by others in the same read arrived at some time between the previous poll
+        and the timestamp.
         """
         connection = self.connection
         sending_ns = connection.sending_ns
@@ -141,10 +140,10 @@ class _Exchange:
         return sending_ns + max(0, stamp - max(connection.earliest[index], self.sent_ns))
 
     def _ends_with_first_token(self, index: int) -> bool:
-        """Whether the event with the first token, and none with text before it, is the last one of a read."""
+        """Whether the event with the first token is the only event with text in a read, and its last."""
         pieces = [piece for read, piece in self.connection.reader.bodies if read == index]
         if len(pieces) == 1 and pieces[0].startswith(b"data:") and pieces[0].endswith(b"\n\n"):
-            return pieces[0].count(b"data:") == 1  # the usual case: the token is in it, for its stamp is this read's
+            return pieces[0].count(b"data:") == 1  # usual: the token is in this piece, as its time is this read's
         alone = StreamDecoder()
         for number, piece in enumerate(pieces):
             alone.feed(number, piece)
@@ -152,7 +151,7 @@ class _Exchange:
 
 
 class LLMClient:
-    """Sends chat or completion requests to one OpenAI-compatible endpoint, given by its base URL or with its form.
+    """Sends requests to one OpenAI-compatible endpoint, given as a base URL or as an `Endpoint`.
 
     The API key goes into the Authorization header and nowhere else.
     """
@@ -175,7 +174,7 @@ class LLMClient:
         self._heads = {path: request_head(self.endpoint, path, headers) for path in (CHAT, COMPLETIONS, RESPONSES)}
         self._idle: deque[Connection] = deque()
         self._lingering: deque[Connection] = deque()
-        """Their answers are over, their bodies are not (yet)."""
+        """Connections whose answer has ended but whose HTTP body has not (yet)."""
         self._in_flight: dict[_Exchange, None] = {}
         self._connecting: dict[greenlet, None] = {}
         self._cancelled = False
@@ -186,7 +185,7 @@ class LLMClient:
 
     @property
     def in_flight(self) -> int:
-        """Requests sent, or about to be, whose outcome is not known yet."""
+        """Requests that were sent, or are waiting for a connection, and have no outcome yet."""
         return len(self._in_flight) + len(self._connecting)
 
     def complete(
@@ -217,7 +216,7 @@ class LLMClient:
         return _with_model(answer, body)
 
     def cut_off(self) -> Answer | None:
-        """What was known of the request that this greenlet waited for, once it was killed; None where nothing was."""
+        """What was known about the request that this greenlet was waiting for when it was killed, or None."""
         return self._cut_off.pop(gevent.getcurrent(), None)
 
     def cancel_all(self) -> int:
@@ -231,7 +230,7 @@ class LLMClient:
         return len(exchanges) + len(connecting)
 
     def _stop_connecting(self, attempt: greenlet) -> None:
-        if attempt in self._connecting:  # else it has just ended by itself
+        if attempt in self._connecting:  # otherwise it has just ended by itself
             attempt.throw(_Cancelled())
 
     def close(self) -> None:
@@ -248,7 +247,7 @@ class LLMClient:
         if self._lingering:
             self._sort_out(now)
         while self._idle:
-            connection = self._idle.pop()  # the youngest: the old ones may die of age
+            connection = self._idle.pop()  # the youngest: old ones may be about to be closed
             if now - connection.idle_since < MAX_IDLE_S and connection.usable():
                 return connection
             connection.close()
@@ -264,7 +263,7 @@ class LLMClient:
             answer.status = "cancelled"
         except gevent.Timeout as error:
             if error is not timeout:
-                raise  # somebody else's
+                raise  # not ours
             answer.fail("connect_timeout", f"no connection to {self.endpoint.url} in {self.timeouts.connect_s:g} s")
         except ssl.SSLError as error:
             answer.fail("tls_failed", str(error))
@@ -292,7 +291,7 @@ class LLMClient:
             connection.close()
 
     def _sort_out(self, now: float) -> None:
-        """Which of the lingering connections have come to their end, and which never will?"""
+        """Reuse the lingering connections whose body has ended, and close those that have waited too long."""
         for connection in [self._lingering.popleft() for _ in range(len(self._lingering))]:
             if not connection.lingering:
                 self._release(connection)
@@ -318,13 +317,13 @@ class LLMClient:
             try:
                 connection.send(request, ready_ns)
             except (BrokenPipeError, ConnectionResetError):
-                pass  # the server may have answered before it closed: the watcher reads what there is, then the end
+                pass  # the server may have answered before it closed: the watcher reads that answer first
             except OSError as error:
                 connection.give_up("generator_limit" if is_own_limit(error) else "reset_before_headers", str(error))
             connection.wait()
             self._conclude(exchange, answer)
             return connection.bytes_in
-        except GreenletExit:  # whoever asked is taken away; what came until then is known
+        except GreenletExit:  # the user was killed; keep what was received until then
             connection.give_up("cancelled", "")
             self._conclude(exchange, answer)
             self._cut_off[gevent.getcurrent()] = answer
@@ -357,7 +356,7 @@ class LLMClient:
     # ---- timeouts
 
     def _watch(self) -> None:
-        """Look at each request in flight now and then; decode only where a deadline has come."""
+        """Check the deadlines of requests in flight. Decodes an answer only when its deadline has come."""
         for look in itertools.count():
             gevent.sleep(_WATCH_INTERVAL_S)
             if look % _LOOKS_PER_LOOK_AGAIN == 0:
@@ -382,7 +381,7 @@ class LLMClient:
         if last_token_ns is None:
             if now >= sent_ns + int(timeouts.first_token_s * _NS_PER_S):
                 return connection.give_up("timeout_first_token", f"no token after {timeouts.first_token_s:g} s")
-            # the first token may come at once now, and the gap behind it is limited too
+            # the first token may arrive right now, and the gap after it is limited too
             exchange.check_ns = min(
                 sent_ns + int(timeouts.first_token_s * _NS_PER_S), now + int(timeouts.gap_s * _NS_PER_S)
             )

@@ -1,4 +1,4 @@
-"""Compressed bodies back to what was meant. Nobody asked for them, but some proxies compress all the same."""
+"""Decompresses bodies. Requests ask for no compression, but some proxies compress anyway."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import zlib
 from typing import Any
 
 MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
-"""A small body may stand for a huge one; more than this is given up on."""
+"""Limit on the decompressed size: a small body can expand to a huge one."""
 _GZIP, _ZLIB, _RAW = 31, 15, -15
-"""What zlib calls its formats. Some servers say `deflate` and send it without zlib's head."""
+"""zlib's window sizes by format. Some servers send `deflate` without the zlib header."""
 
 
 class Undecodable(Exception):
@@ -38,7 +38,7 @@ class Decompressor:
         """The next bytes of the body. Raises Undecodable."""
         try:
             plain = self._unpack(piece)
-        except Exception as error:  # zlib.error, brotli.error: a module that may not be there has no name to catch
+        except Exception as error:  # zlib.error or brotli.error, which cannot be named: brotli is optional
             raise Undecodable(f"the answer says that it is {self._coding}, but is not ({error})") from None
         self._size += len(plain)
         if self._size > MAX_DECOMPRESSED_BYTES:
@@ -60,7 +60,7 @@ class Decompressor:
             plain = self._unpacker.decompress(piece, room)
         parts = [plain]
         while self._unpacker.eof and self._unpacker.unused_data.strip(b"\0") and len(plain) < room:
-            rest, self._unpacker = self._unpacker.unused_data, zlib.decompressobj(_GZIP)  # a member for each event
+            rest, self._unpacker = self._unpacker.unused_data, zlib.decompressobj(_GZIP)  # one gzip member per event
             room -= len(plain)
             plain = self._unpacker.decompress(rest, room)
             parts.append(plain)

@@ -1,7 +1,6 @@
-"""From (time, bytes) to an answer: the pure function between the hot path and the row.
-
-`Decoder` may be fed while a stream still runs (the watchdog does so, rarely, to see whether a token has come);
-the result is the same as when it is fed everything at the end, and however the bytes were split.
+"""Turns timestamped bytes into an answer: pure, between the hot path and the row. `Decoder` can be fed while a stream
+is still running (the watchdog does so, rarely, to see whether a token has arrived). The result does not depend on when
+it is fed or how the bytes were split.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from tokenswarm.client.tool_calls import CallsSoFar
 
 _NS_PER_MS = 1e6
 _ENDLESS_S = 1e9
-"""No server means such a pause; NaN and infinity are none either."""
+"""Longer pauses in Retry-After are ignored, and so are NaN and infinity."""
 _SHOWN_BYTES = 500
-"""Of a body that is something else than what was asked for."""
+"""How much of an unexpected body to show."""
 _STATUS_ERRORS = {
     401: "unauthorized",
     402: "quota_exceeded",
@@ -39,19 +38,19 @@ _STATUS_ERRORS = {
     503: "overloaded",
 }
 _MAYBE_QUOTA = (400, 403, 429)
-"""With which a used-up quota is told beside 402, if the body says so."""
+"""Statuses, besides 402, that can mean a used-up quota if the body says so."""
 
 
 _NO_BODY = (204, 205)
 
 
 def is_answer(status: int | None) -> bool:
-    """Whether what comes with this HTTP status is an answer. 201 and its like: some gateways say so of every POST."""
+    """Whether an HTTP status comes with an answer. Some gateways answer every POST with 201 or the like."""
     return status is not None and 200 <= status < 300 and status not in _NO_BODY
 
 
 def status_error(status: int) -> str:
-    """The error kind of an HTTP status that is no answer's."""
+    """The error kind of an HTTP status that is not an answer's."""
     if status in _STATUS_ERRORS:
         return _STATUS_ERRORS[status]
     if 400 <= status < 500:
@@ -85,16 +84,15 @@ class Decoder:
         return stop == len(bodies)
 
     def last_token_ns(self) -> int | None:
-        """Arrival of the latest token decoded so far."""
+        """Arrival time of the latest token decoded so far, in ns."""
         return self.stream.token_stamps[-1] if self.stream.token_stamps else None
 
     def _is_stream(self) -> bool:
         return self.streamed and is_answer(self._reader.status)
 
     def conclude(self, answer: Answer, sent_ns: int, failure: tuple[str, str] | None, end_ns: int) -> Answer:
-        """Fill `answer` with everything that the bytes say, once there will be no more of them.
-
-        `failure` is what the wire knows to have gone wrong; `end_ns` is the arrival of the last byte.
+        """Fill `answer` with everything the bytes say, after the last of them has arrived. `failure` is the error that
+        the connection saw; `end_ns` is when the last byte arrived.
         """
         reader = self._reader
         answer.http_status = reader.status
@@ -111,7 +109,7 @@ class Decoder:
         elif failure is None:
             self._plain(answer, sent_ns, end_ns)
         said_done = self._is_stream() and self.stream.done
-        if failure is not None and not said_done:  # after [DONE] nothing that happens to the connection matters
+        if failure is not None and not said_done:  # after [DONE] errors of the connection do not matter
             answer.fail(*failure)
         return answer
 
@@ -145,7 +143,7 @@ class Decoder:
             answer.ttft_ms = (first - sent_ns) / _NS_PER_MS
             answer.last_token_ms = answer.e2e_ms = (last - sent_ns) / _NS_PER_MS
             answer.token_gaps_ms = list(_gaps_ms(stream.token_stamps))
-        elif stream.end_stamp is not None:  # finished without a word: it ends where it says so
+        elif stream.end_stamp is not None:  # finished without text: it ends with its finish_reason
             answer.e2e_ms = (stream.end_stamp - sent_ns) / _NS_PER_MS
         if stream.error is not None:
             answer.fail(*stream.error)
@@ -153,7 +151,7 @@ class Decoder:
             self._unfinished(answer)
 
     def _unfinished(self, answer: Answer) -> None:
-        """Fail an answer that ended without saying that it was whole, or that said so of nothing."""
+        """Fail an answer that ended without finish_reason and [DONE], or with [DONE] but without a token."""
         stream = self.stream
         if stream.finish_reason is not None:
             return
@@ -170,7 +168,7 @@ class Decoder:
             answer.fail("truncated", f"the stream held [DONE], but no token and no finish_reason{begins}")
 
     def _no_stream(self, answer: Answer) -> None:
-        """A whole answer without a single event: an error in plain JSON, or something else altogether."""
+        """A complete body without a single event: an error in plain JSON, or something else entirely."""
         body = b"".join(piece for _, piece in self._reader.bodies)
         if not body.strip():
             return answer.fail("truncated", "the answer has no body")
@@ -183,7 +181,7 @@ class Decoder:
         )
 
     def _document(self, answer: Answer, body: bytes) -> Event | None:
-        """A body that is one JSON document; None, and a failed answer, where it is none."""
+        """Parse a body that should be one JSON document. Fails the answer and returns None if it is not."""
         try:
             event, odd = read_event(as_chat_body(body) or body)
         except NoEvent as error:
@@ -194,7 +192,7 @@ class Decoder:
         return event
 
     def _channels(self, answer: Answer, sent_ns: int) -> None:
-        """Reasoning apart from answer, whether the engine or the model's own tags tell them apart."""
+        """Separate reasoning from the answer, by the engine's fields or the model's own tags."""
         stream = self.stream
         thoughts, answer.text, answer_stamp = split_thinking(stream.content)
         answer.reasoning = "".join(piece for _, piece in stream.reasoning) + thoughts

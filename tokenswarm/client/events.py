@@ -1,8 +1,7 @@
-"""One JSON document of an answer to typed values: choices, deltas, usage, errors, in every shape that engines use.
-
-What the API promises is decoded straight into structs. Only where that fails is the document read once more without
-types, each field by itself: an odd optional field is left out and named (`Event.odd`), and the answer stands. What is
-no JSON object, or has no choice where one should be, raises `NoEvent`. Pure.
+"""Parses one JSON document of an answer into typed values: choices, deltas, usage, errors, in every shape that engines
+use. Documents that follow the API are decoded straight into structs. If that fails, the document is read again without
+types, field by field: an odd optional field is dropped and reported, and the answer stands. Raises `NoEvent` for
+anything that is not a JSON object or lacks a choice where one should be. Pure.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ from tokenswarm.client.answer import Usage
 from tokenswarm.client.tool_calls import CallsSoFar
 
 MAX_COUNT = 10**12
-"""More tokens than this are no count of one request; they would spoil every sum."""
+"""Larger token counts are ignored: no request has so many, and they would spoil every sum."""
 _MAX_DEPTH = 8
-"""Parts within parts of a content; deeper ones hold no text."""
+"""How deep content parts may be nested; deeper ones are ignored."""
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_content", "thought", "reasoning_text", "summary_text"})
 """Types of a part that is reasoning; also the names of the field that holds its text."""
 _TEXTS = ("text", "content", "output_text", "refusal")
 
 
 class NoEvent(Exception):
-    """This is no JSON that the API promises; `str()` says why and shows the beginning."""
+    """The document does not follow the API; `str()` says why and shows its beginning."""
 
 
 class _Function(msgspec.Struct, gc=False):
@@ -49,7 +48,7 @@ class _ToolCall(msgspec.Struct, gc=False):
     id: Any = None
 
     def parts(self) -> tuple[str | None, str | None]:
-        """Name and arguments, wherever they stand."""
+        """(name, arguments), wherever they are."""
         if self.function is not None:
             return self.function.name, self.function.arguments
         if self.custom is not None:
@@ -57,7 +56,7 @@ class _ToolCall(msgspec.Struct, gc=False):
         return self.name, self.arguments
 
     def words(self) -> str:
-        """Both as one text."""
+        """Name and arguments as one text."""
         name, arguments = self.parts()
         return (name or "") + (arguments or "")
 
@@ -83,13 +82,13 @@ class MessageDelta(msgspec.Struct, gc=False):
                 yield words
 
     def calls(self) -> Iterator[_ToolCall]:
-        """The calls of tools, or pieces of them."""
+        """Tool calls, or pieces of them."""
         yield from self.tool_calls or ()
         if self.function_call is not None:
             yield self.function_call
 
     def gather(self, calls: CallsSoFar) -> None:
-        """Add the calls of tools, or pieces of them, to those that came before."""
+        """Add the tool calls, or pieces of them, to the earlier ones."""
         for call in self.calls():
             calls.add(call.index, call.id, *call.parts())
 
@@ -122,7 +121,7 @@ class _Usage(msgspec.Struct, gc=False):
     num_cached_tokens: int | None = None
 
     def read(self) -> Usage:
-        """The four counts; one below zero or beyond reason is none."""
+        """The four counts; negative or absurdly large ones become None."""
         prompt = self.prompt_tokens_details or self.input_tokens_details
         completion = self.completion_tokens_details or self.output_tokens_details
         return Usage(
@@ -192,7 +191,7 @@ class Event(msgspec.Struct, gc=False):
         return "error" in (self.object, self.type) or any(field is not None for field in error_fields)
 
     def counts(self) -> Iterator[Usage]:
-        """What this says of tokens, wherever it stands; the event's own last."""
+        """All token counts in this event; the event's own `usage` comes last."""
         if self.timings is not None:
             yield Usage(cached_tokens=_first(self.timings.cache_n))
         if self.x_groq is not None and self.x_groq.usage is not None:
@@ -207,7 +206,7 @@ _decode_event = msgspec.json.Decoder(Event).decode
 
 
 def read_event(payload: bytes) -> tuple[Event, Collection[str]]:
-    """The event of one JSON document, and what is odd of it (`usage.prompt_tokens is a text`). Raises NoEvent."""
+    """The event of one JSON document, and its oddities (such as `usage.prompt_tokens is a text`). Raises NoEvent."""
     try:
         return _decode_event(payload), ()
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -216,7 +215,7 @@ def read_event(payload: bytes) -> tuple[Event, Collection[str]]:
 
 
 def merged(known: Usage | None, new: Usage) -> Usage:
-    """`known` with what `new` adds, field by field. Later counts stand; a zero takes nothing back."""
+    """`known` updated with `new`, field by field. Later counts win, except that zero does not replace a count."""
     if known is None:
         return new
     return Usage(
@@ -232,7 +231,7 @@ def _kept(known: int | None, new: int | None) -> int | None:
 
 
 class _Lenient:
-    """Reads an event without types, field by field, and notes what is odd."""
+    """Reads an event without types, field by field, and records oddities."""
 
     def __init__(self, payload: bytes, reason: Exception) -> None:
         self.odd: dict[str, None] = {}
@@ -246,9 +245,9 @@ class _Lenient:
         self._document: dict[str, object] = document
 
     def _nearly_json(self, payload: bytes) -> object:
-        """What Python's json writes as NaN or Infinity, and numbers beyond all bounds, become None: they are of fields
-        that nobody needs, such as log probabilities. A text with control characters, bytes that are no UTF-8 or half a
-        character is a text all the same. Raises NoEvent where it is no JSON apart from that."""
+        """Parse JSON with common faults. NaN, Infinity and numbers out of range become None: they occur in fields that
+        are not needed here, such as log probabilities. Texts with control characters, invalid UTF-8 or lone surrogates
+        are kept. Raises NoEvent for any other fault."""
         try:
             document = loose_json(payload)
         except ValueError:
@@ -267,7 +266,7 @@ class _Lenient:
         return document
 
     def event(self) -> Event:
-        """The event. Raises NoEvent where a choice is none."""
+        """The event. Raises NoEvent if a choice is not an object."""
         document = self._document
         choices = document.get("choices")
         if choices == {}:
@@ -328,7 +327,7 @@ class _Lenient:
         )
 
     def _said(self, name: str, value: object, depth: int = 0) -> tuple[str, str]:
-        """(answer, reasoning) of a content in any shape: a text, a part, a list of parts."""
+        """(answer, reasoning) of `content` in any shape: a text, a part, or a list of parts."""
         if value is None:
             return "", ""
         if isinstance(value, str):
@@ -354,7 +353,7 @@ class _Lenient:
         return "", ""
 
     def _calls(self, calls: object) -> Iterator[_ToolCall]:
-        """Tool calls: a list, one call alone, or nothing; with or without `function` around them."""
+        """Tool calls: a list, a single call, or nothing; with or without `function` around them."""
         if calls is None or calls == []:
             return
         if not isinstance(calls, list):

@@ -1,4 +1,4 @@
-"""Bytes to HTTP: one request's head and body as bytes, and an answer's bytes back into status, headers and body."""
+"""HTTP/1.1: builds the head of a request, and parses an answer's bytes into status, headers and body."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenswarm.base.presence import present
 from tokenswarm.client.coding import Decompressor, Undecodable
 
 MAX_HEADER_BYTES = 256 * 1024
-"""An answer whose head is longer than this is not HTTP from an inference engine."""
+"""Longest head of an answer; no inference engine sends a longer one."""
 
 
 _LENIENT = dict.fromkeys(
@@ -26,16 +26,16 @@ _LENIENT = dict.fromkeys(
     ),
     True,
 )
-"""What other clients take from odd servers too: folded headers, a length beside chunks, lines that end with LF alone,
-sizes of chunks with blanks. It is dangerous where answers are passed on to others, which nobody does here."""
+"""Deviations that other clients accept too: folded headers, Content-Length together with chunks, lines that end with LF
+alone, blanks in chunk sizes. Accepting them is dangerous for proxies, which pass answers on; this is not one."""
 _HTTP_2 = b"\x00\x00"
-"""How the first frame of HTTP/2 begins, whose type, at its fourth byte, is 4."""
+"""The first frame of HTTP/2 has type 4 in its fourth byte."""
 
 
 def request_head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
     """The constant part of the head of a POST to that path of the API; append `Content-Length`, per-request headers and
     the blank line."""
-    proxy = None if endpoint.tls else endpoint.form.proxy  # which has to be told the server
+    proxy = None if endpoint.tls else endpoint.form.proxy  # the proxy needs the whole URL
     target = endpoint.url_of(path) if proxy else endpoint.target(path)
     lines = [f"POST {target} HTTP/1.1", f"Host: {endpoint.host_header}", "Content-Type: application/json"]
     if proxy and proxy.authorization:
@@ -77,7 +77,7 @@ class ResponseReader:
         self._head_bytes = 0
         self._decompressor: Decompressor | None = None
         self.coding = ""
-        """How the body is compressed; "" where it is not."""
+        """Content coding of the body; "" if it is not compressed."""
         self.bodies: list[tuple[int, bytes]] = []
         """(index of the read, bytes of the body, decompressed)."""
         self.headers: dict[str, str] = {}
@@ -87,13 +87,13 @@ class ResponseReader:
         self.chunked = False
         self.until_close = False
         self.keep_alive = False
-        """Whether another request may follow on this connection; known once `complete`."""
+        """Whether the connection can be reused; known once `complete`."""
         self.broken: str | None = None
 
     def feed(self, index: int, data: bytes) -> None:
         """Add the bytes of read number `index`."""
         if self.complete and data.strip(b"\r\n"):
-            self.keep_alive = False  # bytes that nobody asked for: the next answer could not be told from them
+            self.keep_alive = False  # unrequested bytes: the next answer could not be told apart from them
         if self.broken or self.complete:
             return
         self._body_index = index
@@ -119,7 +119,7 @@ class ResponseReader:
             self.broken = reason
 
     def release(self) -> None:
-        """End of use: the parser and its reader refer to each other, and would wait for the garbage collector."""
+        """Break the reference cycle between parser and reader, so that neither waits for the garbage collector."""
         self._parser = None  # type: ignore[assignment]
         self.bodies = []
 
@@ -128,14 +128,14 @@ class ResponseReader:
         if self.headers_index is not None and self.until_close and not self.broken:
             self.complete = True
 
-    # httptools callbacks; it goes on behind the end of the message, where nothing is ours
+    # httptools callbacks; it also calls them for bytes after the end of the message, which are ignored
 
     def on_message_begin(self) -> None:
         if self.complete:
             self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.status is None:  # a trailer is no header
+        if self.status is None:  # ignore trailers
             self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:

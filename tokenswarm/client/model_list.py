@@ -1,4 +1,4 @@
-"""The list of models that an endpoint gives, in whichever shape: names out of foreign JSON. Pure."""
+"""Reads an endpoint's list of models, in whichever JSON shape it comes. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ _NAME_CHARS = 200
 
 
 def model_names(content: object) -> list[str] | None:
-    """The names in decoded JSON: `{"data": [{"id": ...}]}` as OpenAI has it, a bare list, names without a table
-    around them, or null for none. None where it is not a list of models; names that are no names are left out."""
+    """The names in decoded JSON: `{"data": [{"id": ...}]}` as OpenAI has it, a bare list, names without a table around
+    them, or null for none. None where it is not a list of models; invalid names are dropped."""
     entries = content.get("data", content.get("models")) if isinstance(content, dict) else content
     if entries is None and isinstance(content, dict) and ("data" in content or "models" in content):
         return []
@@ -30,5 +30,5 @@ def _name(entry: object) -> str | None:
 
 
 def is_pattern(name: str) -> bool:
-    """Whether it stands for many models, as a gateway's `openai/*` does."""
+    """Whether the name is a pattern for many models, such as a gateway's `openai/*`."""
     return "*" in name

@@ -1,11 +1,11 @@
-"""What a body that tells a failure says: its kind and its sentence, in whichever shape it comes. Pure."""
+"""Reads the kind and message of an error body, in whichever shape it comes. Pure."""
 
 from __future__ import annotations
 
 import msgspec
 
 _SHOWN_CHARS = 2000
-"""Of an error body that has no sentence of its own."""
+"""How much of an error body without a message to show."""
 _ERROR_KEYS = (
     "error",
     "base_resp",
@@ -21,7 +21,7 @@ _ERROR_KEYS = (
     "title",
     "description",
 )
-"""Where a failure's sentence stands, from the outside in."""
+"""Fields that hold an error's message, from the outside in."""
 
 _QUOTA = (
     "insufficient_quota",
@@ -37,7 +37,7 @@ _QUOTA = (
     "budget has been exceeded",
     "budget_exceeded",
 )
-"""Words by which a quota that is used up, and not a rate, is told."""
+"""Words that mean a used-up quota rather than a rate limit."""
 _RATE = ("rate_limit", "rate limit", "ratelimit", "too many requests")
 
 
@@ -62,7 +62,7 @@ def error_kind(body: bytes) -> str:
 
 
 def error_text(body: bytes) -> str:
-    """The sentence inside an error body, in whichever of the usual shapes it comes; else the body's beginning."""
+    """The message of an error body in any of the usual shapes, or else the beginning of the body."""
     try:
         error = msgspec.json.decode(body)
         for key in _ERROR_KEYS:

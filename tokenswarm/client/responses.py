@@ -1,4 +1,5 @@
-"""Events and bodies of the Responses API as those of chat completions, which everything else here reads. Pure."""
+"""Translates events and bodies of the Responses API into those of chat completions, which the rest of the client reads.
+Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _FAILURES = frozenset({"response.failed", "error"})
 
 
 class Response(msgspec.Struct, gc=False):
-    """A response, whole or as it is at some moment of its stream; fields are of any shape."""
+    """A response, complete or in the middle of its stream; fields can have any shape."""
 
     usage: Any = None
     error: Any = None
@@ -35,8 +36,8 @@ _decode_event = msgspec.json.Decoder(ResponseEvent).decode
 
 
 def as_chat_event(payload: bytes) -> bytes | None:
-    """A chunk of chat completions that says the same as this event of a stream; None for what is no such event. One
-    that carries neither text nor an end becomes a chunk without choices."""
+    """The chat completion chunk equivalent to this stream event; None if it is not such an event. One that carries
+    neither text nor an end becomes a chunk without choices."""
     if b'"response.' not in payload:
         return None
     try:
@@ -56,7 +57,7 @@ def as_chat_event(payload: bytes) -> bytes | None:
 
 
 def as_chat_body(body: bytes) -> bytes | None:
-    """A chat completion that says the same as this whole response; None for what is none."""
+    """The chat completion equivalent to this complete response; None if it is not a response."""
     if b'"output"' not in body or b'"choices"' in body:
         return None
     try:

@@ -1,7 +1,6 @@
-"""Body bytes to an answer: server-sent events, deltas, channels, usage, the end or the error. Pure, cold.
-
-The decoder takes pieces in any split with the time at which each arrived; an event belongs to the moment at which
-its last byte did. It never raises on what an engine sends: what is wrong becomes an error kind.
+"""Decodes a body: server-sent events, deltas, channels, usage, the end or the error. Pure, and not on the hot path. The
+decoder takes pieces of any size with their arrival times; an event's time is that of its last byte. It never raises on
+what an engine sends: faults become error kinds.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ _SHOWN_BYTES = 120
 
 
 _Pattern = tuple[bytes, bytes, list[tuple[int, str]]]
-"""What stands before and after the text of an event, and the channel that the text goes to."""
+"""The bytes before and after an event's text, and the channel that the text belongs to."""
 _MAX_LESSONS = 16
-"""An engine whose events all differ in more than their text is not studied for ever."""
+"""After this many events, stop looking for a pattern: the engine's events differ in more than their text."""
 
 
 def _plain_text(inside: bytes) -> str:
@@ -85,20 +84,20 @@ class StreamDecoder:
         self.content: list[tuple[int, str]] = []
         self.reasoning: list[tuple[int, str]] = []
         self.calls = CallsSoFar()
-        """Calls of tools; their texts are in `content` too."""
+        """Tool calls; their text is in `content` too."""
         self.finish_reason: str | None = None
         self.end_stamp: int | None = None
         self.usage: Usage | None = None
         self.done = False
         self.late = False
-        """Whether an event came behind [DONE]."""
+        """Whether an event came after [DONE]."""
         self.events = False
         self.model = ""
-        """What answers, by the first event that names it."""
+        """The answering model, from the first event that names it."""
         self.odd: dict[str, None] = {}
-        """What was odd of the events, each thing once."""
+        """Oddities of the events, each once."""
         self.strange = b""
-        """The beginning of the first event, or line among events, that says nothing that is known here."""
+        """The beginning of the first unknown event or line."""
         self.error: tuple[str, str] | None = None
 
     def feed(self, stamp: int, piece: bytes) -> None:
@@ -129,15 +128,14 @@ class StreamDecoder:
             elif self._lessons and not self.odd and self.calls.pieces == called:
                 self._learn(piece, self.content[known[0] :], self.reasoning[known[1] :])
             return
-        self._pattern = None  # what comes next may be the middle of something
+        self._pattern = None  # the next piece may start in the middle of an event
         self._feed_lines(stamp, piece)
 
     def _learn(self, piece: bytes, content: list[tuple[int, str]], reasoning: list[tuple[int, str]]) -> None:
-        """From one event and the texts that it added: how the next ones look if they differ in nothing but their text.
-
-        An engine writes an event for each token and changes only the text in it. Where the quoted text stands exactly
-        once in an event without escapes, another text without quotes, escapes and control characters in its place
-        makes the JSON document that says the same of that text: no need to parse it.
+        """Learn from one event and the texts it added what the next events look like if they differ only in their text.
+        An engine writes one event per token and changes only the text in it. If the quoted text occurs exactly once in
+        an event without escapes, then any other text in its place, without quotes, escapes or control characters, gives
+        the equivalent JSON document. So that event need not be parsed.
         """
         if len(content) + len(reasoning) != 1 or b"\\" in piece:
             return
@@ -260,7 +258,7 @@ class StreamDecoder:
                 self._fail("engine_error", gave_up(choice.finish_reason))
 
     def _whole(self, text: str) -> str:
-        """The text without halves of characters. Half of one at its end waits for the other in the next event."""
+        """The text without lone surrogates. One at the end of the text waits for its other half in the next event."""
         text, self._half = self._half + text, ""
         if "\ud800" <= text[-1:] <= "\udbff":
             text, self._half = text[:-1], text[-1]
@@ -268,10 +266,9 @@ class StreamDecoder:
 
 
 def without_markup(content: list[tuple[int, str]], stamps: list[int]) -> list[int]:
-    """The stamps of events with text, less those whose text is nothing but (a piece of) a think tag.
-
-    Where a parser takes the tags out, there is no event for them; so a tag is no token here either, and TTFT, gaps and
-    events are the same for the same text. `content`: (stamp, text) as it came in the answer channel.
+    """The timestamps of events with text, without those whose text is only (a piece of) a think tag. A reasoning parser
+    removes the tags and sends no event for them. So tags do not count as tokens here either, and the same text has the
+    same TTFT, gaps and events with and without a parser. `content`: (stamp, text) as it came in the answer channel.
     """
     text = "".join(piece for _, piece in content)
     close = text.find(_THINK_CLOSE)
@@ -288,8 +285,9 @@ def without_markup(content: list[tuple[int, str]], stamps: list[int]) -> list[in
 
 
 def unclosed_as_reasoning(answer: Answer) -> None:
-    """Take an answer of a model that is known to reason as reasoning where no tag ever closed it, as a parser does: the
-    chat template may have opened the tag in the prompt, and the limit of tokens cut it before its end."""
+    """For a model that is known to reason: treat an answer without a closing tag as reasoning, as a parser does. The
+    chat template may have opened the tag in the prompt, and the token limit may have ended the answer before the
+    closing tag."""
     if answer.ok and answer.text and not answer.reasoning and not answer.reasoning_chunks:
         answer.reasoning, answer.text = answer.text, ""
         answer.ttfo_ms, answer.reasoning_chunks = None, answer.chunks or 0
@@ -298,7 +296,8 @@ def unclosed_as_reasoning(answer: Answer) -> None:
 def split_thinking(content: list[tuple[int, str]]) -> tuple[str, str, int | None]:
     """Raw `<think>` tags inside the answer channel: (reasoning, answer, stamp of the first answer text).
 
-    The opening tag may be missing, since chat templates often put it into the prompt. Without tags all is answer.
+    The opening tag may be missing, since chat templates often put it into the prompt. Without tags, everything is
+    answer.
     """
     text = "".join(piece for _, piece in content)
     close = text.find(_THINK_CLOSE)

@@ -1,4 +1,4 @@
-"""Pieces of tool calls, as a stream's deltas bring them, to whole calls. Pure."""
+"""Assembles tool calls from the pieces in a stream's deltas. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class CallsSoFar:
         self._calls: dict[int, ToolCall] = {}
         self._last = -1
         self.pieces = 0
-        """Pieces taken in so far."""
+        """Pieces added so far."""
 
     def add(self, index: object, call_id: object, name: str | None, arguments: str | None) -> None:
-        """Take in a piece; what is None says nothing."""
+        """Add a piece; fields that are None add nothing."""
         self.pieces += 1
         if isinstance(index, int) and not isinstance(index, bool):
             self._last = index
         elif name or self._last < 0:
             self._last = len(self._calls)
         known = self._calls.get(self._last, ToolCall("", ""))
-        # A server that says the whole name again with each piece adds nothing by it.
+        # Some servers repeat the whole name in each piece.
         named = known.name if not name or name == known.name else known.name + name
         self._calls[self._last] = ToolCall(
             named, known.arguments + (arguments or ""), call_id if isinstance(call_id, str) and call_id else known.id

@@ -1,4 +1,4 @@
-"""A way through an HTTP proxy to a server that is spoken to by TLS."""
+"""Opens a tunnel through an HTTP proxy to a TLS server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def open_tunnel(
     sock: _socket.socket, endpoint: Endpoint, proxy: Proxy, wait: Callable[[_socket.socket, int], None]
 ) -> None:
     """Ask the proxy at the other end of a non-blocking socket to connect to the endpoint. wait(socket, 1 to read or 2
-    to write) sleeps until that can be done. Raises OSError where the proxy does not."""
+    to write) sleeps until that can be done. Raises OSError if the proxy refuses."""
     host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     lines = [f"CONNECT {host}:{endpoint.port} HTTP/1.1", f"Host: {host}:{endpoint.port}"]
     if proxy.authorization:
@@ -28,7 +28,7 @@ def open_tunnel(
         except BlockingIOError:
             wait(sock, _WRITE)
     head = b""
-    while not head.endswith(b"\r\n\r\n"):  # byte by byte: what follows is the server's
+    while not head.endswith(b"\r\n\r\n"):  # byte by byte: what follows belongs to the server
         try:
             byte = sock.recv(1)
         except BlockingIOError:

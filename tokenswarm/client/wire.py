@@ -1,11 +1,9 @@
-"""The hot path: one gevent I/O watcher for each connection, a stamp and the bytes kept. Nothing is decoded here.
+"""The hot path: one gevent I/O watcher per connection, which keeps bytes and timestamps. Nothing is decoded here.
 
-While an answer streams, `_readable` runs in the event loop, once for each arrival: no greenlet switch, one system
-call. Where the kernel can stamp packets on arrival (Linux), its stamp rides along, so that an answer's times stay
-true even when this process was busy with something else at that moment.
-
-Stamps are monotonic nanoseconds. What is kept of a read are bytes and plain integers in flat lists: containers would
-make the garbage collector walk through every token in flight, over and over.
+While an answer streams, `_readable` runs in the event loop once per arrival: no greenlet switch, one system call. On
+Linux the kernel timestamps packets on arrival, so an answer's times are right even if this process was busy at that
+moment. Timestamps are monotonic nanoseconds. Reads are kept as bytes and plain integers in flat lists: with
+containers, the garbage collector would visit every token in flight again and again.
 """
 
 from __future__ import annotations
@@ -33,34 +31,34 @@ from tokenswarm.client.tunnel import open_tunnel
 
 READ_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""An answer larger than this is given up on, to protect the load generator's memory."""
+"""Larger answers fail, to protect the load generator's memory."""
 
 _SO_TIMESTAMPNS = 35  # Linux, <asm-generic/socket.h>; the socket module does not name it
 _unpack_timespec = struct.Struct("@qq").unpack
 _ANCILLARY_BYTES = 64
 _MAX_PLAUSIBLE_LAG_NS = 60_000_000_000
 _CLOCKS_APART_NS = 100_000
-"""By what the kernel's clock and ours may disagree."""
+"""By how much the kernel's clock and ours may disagree."""
 _BUFFER = memoryview(bytearray(READ_BYTES))
-"""Every read goes through it, since none is interrupted: a buffer of its own for each would fragment the heap."""
+"""Shared by all reads, since none is interrupted; one buffer per connection would fragment the heap."""
 _BUFFERS = (_BUFFER,)
 _DONE = b"[DONE]"
 _ENDS = (b"\r\n\r\n", _DONE + b"\n\n\r\n")
-"""How a chunked answer ends (`0`, perhaps trailers, a blank line), and the chunk by which an event stream says that it
-is over; no other chunk of one does. To look for [DONE] anywhere in a read would cost more: see `look_again`."""
+"""How a chunked answer ends (`0`, perhaps trailers, a blank line), and how the chunk with [DONE] ends. Searching
+every read for [DONE] would cost more; see `look_again`."""
 _DONE_EVENT = re.compile(rb"(?:^|[\r\n])data: ?\[DONE\][ \t]*[\r\n]")
-"""Text inside a JSON string has no line ends, so this is the event and nothing that a model wrote."""
+"""Text in a JSON string has no line ends, so a match is the event, never something that a model wrote."""
 _LEAST_BYTES = 32
-"""A read shorter than this may be the rest of a [DONE], or of an end, that was cut."""
+"""A shorter read may be the rest of a [DONE] or of a body's end that was split."""
 _END_GRACE_S = 0.002
-"""How long an answer waits, behind [DONE], for the end of its body: mostly they come together, and the connection can
-then be used again at once."""
+"""How long to wait, after [DONE], for the end of the body. Usually both arrive together, and the connection can be
+reused at once."""
 _READ, _WRITE = 1, 2
 SocketAddress = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 
 class LoopTimer(Protocol):
-    """A timer of gevent's event loop, which has no types of its own."""
+    """The type of a timer of gevent's event loop, which is untyped."""
 
     def start(self, callback: Callable[[], object]) -> None: ...
 
@@ -117,7 +115,7 @@ class Connection:
         self.closed = False
         self.idle_since = 0.0
         self.sending_ns = 0
-        """How long the exchange's request may have lain here for want of a CPU, all its pieces together."""
+        """How long the request may have been held here for lack of CPU, over all its pieces."""
         self._forget()
 
     def _forget(self) -> None:
@@ -125,11 +123,11 @@ class Connection:
         self.stamps: list[int] = []
         """When the last byte of each read arrived."""
         self.earliest: list[int] = []
-        """Before this no byte of the read can have arrived (see LoopTime)."""
+        """Earliest possible arrival of the read's first byte (see LoopTime)."""
         self.lag_ns = -1
-        """Longest time that received bytes lay unread; -1 without kernel stamps."""
+        """Longest time that received bytes waited to be read; -1 without kernel timestamps."""
         self.own_stamps: set[int] = set()
-        """Reads whose stamp is no kernel's, or was put off: their bytes may have arrived before."""
+        """Reads without a reliable kernel timestamp: their bytes may have arrived earlier."""
         self.reader = ResponseReader()
         self._fed = self._reads_seen = 0
         self.bytes_in = 0
@@ -159,7 +157,7 @@ class Connection:
             except OSError as error:
                 sock.close()
                 last_error = error
-            except BaseException:  # a timeout or the end of the run: leave no socket behind
+            except BaseException:  # a timeout or the end of the run: close the socket
                 sock.close()
                 raise
         raise last_error or OSError(f"no address found for {host}")
@@ -168,7 +166,7 @@ class Connection:
     def _connect(sock: _socket.socket, address: SocketAddress) -> None:
         sock.setblocking(False)
         sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError):  # without it the moment of reading stands in for the moment of arrival
+        with contextlib.suppress(OSError):  # without it, the time of reading is used as the time of arrival
             sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         error = sock.connect_ex(address)
         if error:
@@ -203,7 +201,7 @@ class Connection:
     # ---- one exchange
 
     def usable(self) -> bool:
-        """Whether the server has neither closed this idle connection nor sent anything unasked."""
+        """Whether this idle connection is still open and has no unexpected data."""
         if self.closed:
             return False
         try:
@@ -215,30 +213,30 @@ class Connection:
         return False
 
     def begin(self) -> None:
-        """Listen for an answer. One exchange at a time; `rest` comes between two."""
+        """Start reading an answer. One exchange at a time; call `rest` between two."""
         self.sending_ns = 0
         self._watcher.start(self._readable if self._tls is None else self._readable_tls)
 
     def rest(self) -> None:
-        """Let go of the last exchange's bytes, at once rather than at the garbage collector's next visit."""
+        """Free the last exchange's bytes now, without waiting for the garbage collector."""
         self.reader.release()
         self._forget()
 
     def send(self, data: bytes, ready_ns: int) -> None:
-        """Write a request whole, or until the exchange is over. `ready_ns`: from here on nothing but that was to be
-        done. Raises OSError."""
+        """Write the whole request, or until the exchange is over. `ready_ns`: when the request was ready to be sent.
+        Raises OSError."""
         if self._tls is not None:
             self._tls.write(data)
             data = present(self._outgoing).read()
         self._send_all(data, ready_ns)
 
     def _send_all(self, data: bytes, could_ns: int) -> None:
-        """`could_ns`: since when the next piece could have left. Of one for which the kernel had no room that is, at
-        the latest, known since the loop's look before."""
+        """`could_ns`: since when the next piece could have been sent. After waiting for room in the kernel's buffer,
+        that is the previous poll at the latest."""
         view = memoryview(data)
         while view and self.failure is None:
             if self.reader.complete:
-                self.reader.keep_alive = False  # refused before it was sent: the rest would be taken for a request
+                self.reader.keep_alive = False  # already refused: the server would take the rest for another request
                 return
             try:
                 sent = self.socket.send(view)
@@ -325,7 +323,7 @@ class Connection:
             self._lost(error)
             return
         data = bytes(_BUFFER[:size])
-        # In this order: if the process is held up in between, the stamp comes out late and not before its cause.
+        # In this order: if the process is held in between, the timestamp is late, never before its cause.
         self._keep(data, ancillary, time.time_ns(), time.monotonic_ns())
         self.bytes_in += len(data)
         if (
@@ -349,10 +347,10 @@ class Connection:
                 self.lag_ns = lag
             apart_ns = monotonic_ns + lag - realtime_ns - self._loop_time.wall_behind_ns
             if not -_CLOCKS_APART_NS < apart_ns < _CLOCKS_APART_NS:
-                self.own_stamps.add(len(stamps))  # held between the readings of the two clocks, or stepped lately
-        else:  # none, as for a segment that came while stamping was being switched on; or the wall clock was stepped
+                self.own_stamps.add(len(stamps))  # held between the two readings, or the wall clock was stepped
+        else:  # no timestamp (the segment came before they were switched on), or the wall clock was stepped
             self.own_stamps.add(len(stamps))
-        if stamps and monotonic_ns < stamps[-1]:  # order is certain
+        if stamps and monotonic_ns < stamps[-1]:  # bytes of a connection arrive in order
             if stamps[-1] - monotonic_ns > _CLOCKS_APART_NS:
                 self.own_stamps.add(len(stamps))
             monotonic_ns = stamps[-1]
@@ -395,7 +393,7 @@ class Connection:
     # ---- the end of an answer
 
     def _look(self, data: bytes) -> None:
-        """Off the usual path: headers, a body with a length, a possible end, the close of the connection."""
+        """The rare cases: headers, a body with a length, a possible end, or the close of the connection."""
         self._feed()
         reader = self.reader
         if not data:
@@ -420,20 +418,20 @@ class Connection:
                 self._look_for_done()
 
     def look_again(self) -> None:
-        """Look for an end that stands where it mostly does not, such as before bytes of something else, once nothing
-        has come since the last such look."""
+        """Look for an end in an unusual place, such as before other bytes, if nothing has arrived since the last
+        such look."""
         reads = len(self.reads)
         if reads == self._reads_seen and self._cheap_end and not self.catch_up().complete and self.failure is None:
             self._look_for_done()
         self._reads_seen = 0 if reads == self._reads_seen else reads  # the next look only takes note
 
     def _look_for_done(self) -> None:
-        """Does the body end the answer by what it says? Then its own end is waited for a moment only."""
+        """If the body contains [DONE], wait only a moment longer for its end."""
         bodies = self.reader.bodies
         if self.bodies_at_done is not None or self.reader.complete:
             return
         recent = bodies[-_LEAST_BYTES:]
-        before = b"" if len(recent) == len(bodies) else b"."  # what is not the body's beginning is no line's either
+        before = b"" if len(recent) == len(bodies) else b"."  # else it may begin in the middle of a line
         if bodies and _DONE_EVENT.search(before + b"".join(piece for _, piece in recent)):
             self.bodies_at_done = len(bodies)
             self._grace = self._loop.timer(_END_GRACE_S)
@@ -465,7 +463,7 @@ class Connection:
         self._end_grace()
         waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            # Not switched to from here: first let the loop stamp what else has arrived.
+            # Not switched to directly: first let the loop read what else has arrived.
             self._loop_time.schedule_wakeup(waiter)
 
 

@@ -322,8 +322,10 @@ def _sentence(verdict: object) -> str:
 
 
 def _moment_of(name: str) -> str:
-    """The start time in a folder's name, 20260131-120000, in run.json's form; "" if it has none."""
-    moment = _MOMENT.search(name.rpartition("/")[2])
+    """The start time in a folder's name, 20260131-120000, in run.json's form, else that of the series around it; "" if
+    neither has one."""
+    moments = (_MOMENT.search(part) for part in reversed(name.split("/")))
+    moment = next((each for each in moments if each is not None), None)
     if moment is None:
         return ""
     year, month, day, hour, minute, second = moment.groups("00")

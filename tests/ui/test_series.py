@@ -72,7 +72,7 @@ def test_a_comparison_runs_to_its_end_and_the_end_of_the_ui_ends_the_next_one(
         text.wait_for(timeout=2 * PATIENCE_MS)  # both sides are run, and it tells where it is
         assert (
             person.page.locator("#series-title").inner_text()
-            == "Comparison of vLLM-like simulator (A) and sim-sglang (B): rag"
+            == "Comparison of vLLM-like simulator (A) and SGLang-like simulator (B): rag"
         )
         assert person.page.locator("#head").is_hidden() and person.page.locator("#series-new").is_hidden()
         person.page.locator("#series-state").filter(has_text="over").wait_for(timeout=2 * PATIENCE_MS)

@@ -93,6 +93,11 @@ def test_runs_and_series_are_listed_the_newest_first_and_damaged_folders_as_such
 def test_a_decision_is_listed_with_both_engines_by_their_titles(tmp_path: Path) -> None:
     shutil.copy(RECORDS / "decision.json", tmp_path)
     listed = present(read_entry(tmp_path, "decision-20270101-000000"))
+    stage = tmp_path / "capacity-1-sim-vllm"
+    stage.mkdir()
+    shutil.copy(RECORDS / "capacity.json", stage)
+    inner = present(read_entry(stage, "decision-20270101-000000/capacity-1-sim-vllm"))
+    assert inner.started_at == "2027-01-01T00:00:00Z", "that of the decision around it"
     assert listed.engine == "vLLM-like simulator, SGLang-like simulator" and listed.engine_name == "sim-vllm"
     assert listed.sentence.startswith("Take vLLM-like simulator")
 

@@ -126,7 +126,8 @@
     $("series-page").hidden = !now.page;
     const told = now.lines.filter((line) => /^after \d+ of at most/.test(line)).at(-1);
     const progress = now.progress;
-    $("series-sentence").textContent = going ? (progress && progress.sentence) || (told ? told[0].toUpperCase() + told.slice(1) + "." : "It begins.") : now.sentence + (now.verdict ? " " + now.verdict : told ? " It said: " + told : "");
+    const capital = (words) => words[0].toUpperCase() + words.slice(1);
+    $("series-sentence").textContent = going ? (progress && progress.sentence && capital(progress.sentence)) || (told ? capital(told) + "." : "It begins.") : now.sentence + (now.verdict ? " " + now.verdict : told ? " It said: " + told : "");
     $("series-facts").textContent = facts(now).join(" · ");
     showLevels(progress && progress.bracket);
     showRuns(now.lines.filter((line) => /^side [AB]: /.test(line)));

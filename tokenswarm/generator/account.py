@@ -1,4 +1,4 @@
-"""What a process that loads tells at its end beyond its rows."""
+"""What a load-generating process reports at its end besides its rows."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class LoadAccount:
     rows: int = 0
 
     def facts(self) -> dict[str, object]:
-        """As counts of a run have them."""
+        """The counts as run.json has them."""
         return {**self.numbers, **self.kinds}
 
 
 def added(accounts: Iterable[LoadAccount]) -> LoadAccount:
-    """The accounts of several processes as one."""
+    """The sum of several processes' accounts."""
     total = LoadAccount()
     kinds: dict[str, Counter[str]] = {}
     for account in accounts:

@@ -1,4 +1,4 @@
-"""Which LoRA adapter a session's requests name. Pure, and the same in each run with the same seed."""
+"""Chooses the LoRA adapter of a session. Pure; the same seed gives the same choices."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tokenswarm.scenario.lora import Lora
 
 
 def adapter_of(lora: Lora, seed: int, conversation: str) -> int | None:
-    """The rank of a session's adapter, from 1; None where there are none. Adapter n has a share proportional to
-    1 / n^zipf (Zipf's law), and a session keeps to its own."""
+    """The rank of a session's adapter, from 1; None if the scenario has no adapters. Adapter n gets a share
+    proportional to 1 / n^zipf (Zipf's law). A session keeps its adapter."""
     if lora.adapters is None:
         return None
     rising = _rising(lora.adapters, lora.zipf)

@@ -1,8 +1,8 @@
-"""Which workers a master lets in, and when; and whom it listens to at all.
+"""Decides which workers a master admits, and when, and which messages it accepts.
 
-Locust takes whoever comes, also in the middle of a run: it then moves users, with what they are asking, from the
-workers that load to one that knows nothing of the run. And a run that was planned for so many workers numbers its
-prompts by them: one more would repeat another's.
+Locust admits any worker, even in the middle of a run. It then moves users, with their requests, from working workers to
+one that knows nothing of the run. And a run numbers its prompts by the planned number of workers, so an additional
+worker would repeat another's prompts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from locust.runners import MasterRunner
 _log = logging.getLogger(__name__)
 CLIENT_READY = "client_ready"
 _OF_NEWCOMERS = (CLIENT_READY, "locustfile")
-"""All that somebody who is not let in yet may say."""
+"""The only messages accepted from a worker that has not been admitted."""
 _MOST_REMEMBERED, _SHOWN_CHARS = 1000, 60
 
 
 def gate_worker_registration(runner: MasterRunner, closed: Callable[[], str | None]) -> None:
-    """From now on the master turns newcomers away while `closed()` gives a reason.
-
-    A worker that gets no answer asks again every 5 s, for 5 minutes: it is let in as soon as the reason is gone. One
-    that was let in once may report again at any time: Locust forgets a worker whose users have stopped, and the worker
-    asks anew, while the run is still being closed.
+    """Make the master refuse new workers while `closed()` returns a reason. A worker that gets no answer asks again
+    every 5 s for 5 minutes, so it is admitted as soon as the reason is gone. A worker that was admitted before may
+    register again at any time: Locust forgets a worker whose users have stopped, and that worker registers again while
+    the run is still ending.
     """
     handle, refused, known = runner.handle_message, set[str](), set(runner.clients)
     _outlive_garbage()
@@ -51,7 +50,8 @@ def gate_worker_registration(runner: MasterRunner, closed: Callable[[], str | No
 
 
 def _outlive_garbage() -> None:
-    """Locust's listener ends over bytes that are no message of its own, and with it the run of all workers."""
+    """Keep Locust's listener alive when it receives bytes that are not a Locust message; otherwise the run would end
+    for all workers."""
     receive = Server.recv_from_client
     if getattr(receive, "outlives_garbage", False):
         return
@@ -63,7 +63,7 @@ def _outlive_garbage() -> None:
                 if isinstance(message.type, str) and isinstance(client_id, str):
                     return client_id, message
             except RPCReceiveError:
-                pass  # it would ask the one named as the sender, a worker perhaps, to connect anew
+                pass  # Locust would ask the named sender, perhaps a working worker, to reconnect
             except (RPCError, KeyboardInterrupt):
                 raise
             except Exception:

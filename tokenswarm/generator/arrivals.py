@@ -1,9 +1,9 @@
-"""When an open loop sends: a law of arrival, and a rate that may change. Pure: no clock, no network.
+"""When an open loop sends: an arrival law and a rate that may change. Pure: no clock, no network.
 
-A law draws arrivals at a mean rate of one a second; a `RateProfile` stretches that time so that they come at the
-rate wanted (the time-change theorem for point processes). So any law goes with any profile, and each is tested by
-itself. Every worker computes the same global sequence and takes every W-th arrival of it, so that the law of the
-whole is exact, whatever the number of workers.
+A law draws arrivals at a mean rate of one per second; a `RateProfile` stretches time so that they come at the wanted
+rate (time-change theorem for point processes). So any law works with any profile, and each is tested on its own. Every
+worker computes the same global sequence and takes every W-th arrival, so the arrivals of all workers together follow
+the law exactly.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Piece:
 
 
 class RateProfile:
-    """Requests per second over time: pieces one after the other, the last rate held for ever."""
+    """Requests per second over time: consecutive pieces; the last rate continues forever."""
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = [*pieces, Piece(math.inf, pieces[-1].end, pieces[-1].end)] if pieces else []
@@ -74,7 +74,8 @@ class RateProfile:
 
 
 def gaps(law: str, cv: float, rng: Random) -> Iterator[float]:
-    """Gaps between arrivals at a mean rate of one, without end, by a law (see scenario/arrivals). Raises ValueError."""
+    """Endless gaps between arrivals at a mean rate of one per second, by a law (see scenario/arrivals). Raises
+    ValueError for an unknown law."""
     try:
         by_law = ARRIVALS.get(law)
     except ValueError as error:
@@ -83,7 +84,7 @@ def gaps(law: str, cv: float, rng: Random) -> Iterator[float]:
 
 
 def arrival_times(law: str, profile: RateProfile, seed: int | str, cv: float = 1.0) -> Iterator[float]:
-    """Seconds after the start at which requests are due, ascending, without end. Same seed, same times."""
+    """Seconds after the start at which requests are due: ascending, endless, and the same for the same seed."""
     position = 0.0
     for gap in gaps(law, cv, Random(f"arrivals/{seed}")):
         position += gap
@@ -96,10 +97,9 @@ def share_of(times: Iterator[float], worker: int, workers: int) -> Iterator[floa
 
 
 class Pacer:
-    """Arrivals as a question: how long to wait, after `elapsed_s` seconds and `sent` arrivals?
-
-    The answer depends on nothing else: no clock, and the same `times` give the same answers. `sent` may only grow,
-    so that a run of any length needs the memory of one arrival. After the last of finite `times` none is ever due.
+    """Says how long to wait for the next arrival after `elapsed_s` seconds and `sent` arrivals. The answer depends on
+    nothing else. `sent` may only grow, so a run of any length needs memory for one arrival. After the last of finite
+    `times` no arrival is due.
     """
 
     def __init__(self, times: Iterator[float]) -> None:
@@ -117,5 +117,5 @@ class Pacer:
         return self._due_s
 
     def wait_s(self, elapsed_s: float, sent: int) -> float:
-        """Seconds until the next arrival; 0 when it is due, and as long as the sender is behind."""
+        """Seconds until the next arrival; 0 if it is due or overdue."""
         return max(0.0, self.due_s(sent) - elapsed_s)

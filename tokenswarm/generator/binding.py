@@ -1,16 +1,16 @@
-"""Which turn of which session an arrival of the open loop sends, decided in advance. Pure: no clock.
+"""Decides in advance which turn of which session each arrival of an open loop sends. Pure: no clock.
 
-Two runs can only be compared arrival by arrival if arrival n is the same work in both, however fast their engines are.
-So there is a plan, made of arrival times, the seed and the planned lengths of sessions alone: arrival n begins session
-n, unless it is the place of a later turn of a session that has begun. Each place of a session is a pause after the one
-before it. When the measured phase begins, its plan has places of sessions that are under way, as many and as old as in
-a steady state: whoever comes out of the warm-up in the middle of a session takes them, so that the plan does not depend
+Two runs can be compared arrival by arrival only if arrival n is the same work in both, however fast their engines are.
+So there is a plan that depends only on arrival times, the seed and the planned lengths of sessions. Arrival n begins
+session n, unless it is the place of a later turn of a session that has begun. Each place of a session comes one pause
+after the previous one. At the start of the measured phase, the plan has places for sessions under way, as many and as
+old as in steady state. Users that leave the warm-up in the middle of a session take them, so the plan does not depend
 on how the warm-up went.
 
-Where a turn is not ready at its place (the answer before it is still on its way), the arrival is not delayed, for an
-open loop does not wait for the engine: another session without a place of its own goes on, or else one is begun that
-was not planned. For each of these one planned session is left out later. So the order of the work is disturbed around
-these arrivals only, and the plan goes on as it was.
+If a turn is not ready at its place (the previous answer is still being received), the arrival is not delayed, since an
+open loop does not wait for the engine. Instead another session without a place continues, or an unplanned session
+begins. For each unplanned session, a planned one is left out later. So the order of the work changes only around these
+arrivals, and the rest of the plan is unchanged.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from tokenswarm.workloads.base import RecordedTime, Session
 Waiter = TypeVar("Waiter")
 
 FIRST_TOKEN_S, TOKEN_S = 1.0, 0.05
-"""What an answer is given before its session's next place, besides the time to think: a second to begin, and 20
-tokens/s, about as fast as a person reads. An engine that serves people well is ready by then: few places are missed."""
+"""Time allowed for an answer before its session's next place, besides the think time: a second to begin, then 20
+tokens/s, about as fast as a person reads. An engine that serves people well is ready by then, so few places are missed.
+"""
 
 PATIENCE_S = 20.0
-"""A session without a place that has waited so long takes that of one to begin."""
+"""A session without a place that has waited this long takes the place of a session that was to begin."""
 
 
 class Arrival(NamedTuple):
@@ -47,7 +48,8 @@ class Arrival(NamedTuple):
 
 
 def pauses(seed: int, conversation: str, think_time_s: Distribution, answer_tokens: float) -> Callable[[], float]:
-    """Seconds from one place of a session to its next, drawn one after another; the same for each run with the seed."""
+    """Returns a function that draws the seconds from one place of a session to its next. The same seed gives the same
+    pauses."""
     rng: Random | None = None
 
     def draw() -> float:
@@ -59,15 +61,14 @@ def pauses(seed: int, conversation: str, think_time_s: Distribution, answer_toke
 
 
 def mean_pause_s(think_time_s: Distribution, answer_tokens: float) -> float:
-    """About how long such a pause is."""
+    """The approximate mean of these pauses, in seconds."""
     return FIRST_TOKEN_S + TOKEN_S * answer_tokens + max(0.0, think_time_s.typical())
 
 
 class BoundSession:
-    """One session as the dispatcher sees it. `turns`: how many it is planned to have, None if not known;
-    pause_s(): seconds from one of its places to the next, drawn anew for each; `user_class`: of a mix. later: when its
-    further requests are due, where that is on record: then it takes no other arrivals; number: of the one with which it
-    began."""
+    """One session as the dispatcher sees it. `turns`: its planned number of turns, None if unknown. pause_s(): draws
+    the seconds from one of its places to the next. `user_class`: its class in a mix. `later`: the recorded times of its
+    further requests; if given, it takes no other arrivals. `number`: the arrival that began it."""
 
     __slots__ = ("_later", "_owed", "number", "over", "pause_s", "turns", "user_class")
 
@@ -83,23 +84,23 @@ class BoundSession:
         self._later, self.number = (None if later is None else iter(later)), number
         self.over = False
         self._owed = 0
-        """Turns that have no place to come: it passed while they were not ready, or there never was one."""
+        """Turns without a place: it passed before they were ready, or there never was one."""
 
     def next_recorded(self) -> RecordedTime | None:
-        """When the next request is due by the record; None where nothing is."""
+        """When the next request is due by the recording; None if there is none."""
         return None if self._later is None else next(self._later, None)
 
 
 def bound_session(session: Session, number: int, pause_s: Callable[[], float], user_class: str = "") -> BoundSession:
-    """What binds arrivals to a session that began with arrival `number`."""
+    """The binding of a session that began with arrival `number`."""
     later = None if session.schedule is None else session.schedule[1:]
     return BoundSession(session.turns, pause_s, later, number, user_class)
 
 
 @dataclass(slots=True)
 class Places:
-    """Places that the plan has for later turns of one session: the next one is at `next_s` (unix time), `left` in all.
-    `owner` None: of whoever has none."""
+    """The planned places for later turns of one session: the next at `next_s` (unix time), `left` in total. `owner` is
+    None if any session without a place may take them."""
 
     next_s: float
     left: int
@@ -109,11 +110,11 @@ class Places:
 
 
 class Binding(Generic[Waiter]):
-    """Who gets the next arrival. A waiter is whatever stands for a user that waits. planned(number): the session that
-    arrival `number` is to begin, of which turns and pause_s are asked. user_class(number, of_place): of a mix, the
-    class that arrival `number` is of; `of_place` is that of the session that has a place there, None where the plan
-    begins one: for these it is asked in their order, and before anything else is asked about the arrival.
-    of_user(number): without a mix, the class of the user who is to begin a session with that arrival."""
+    """Chooses the user for each arrival. A waiter is any object that stands for a waiting user. planned(number): the
+    session that arrival `number` is to begin; only its turns and pause_s are used. user_class(number, of_place): in a
+    mix, the class of arrival `number`, where `of_place` is the class of the session with a place there, or None if the
+    plan begins one. It is called once per arrival, in order, before anything else about that arrival. of_user(number):
+    without a mix, the class of the user who begins a session with that arrival."""
 
     def __init__(
         self,
@@ -123,37 +124,38 @@ class Binding(Generic[Waiter]):
     ) -> None:
         self._planned, self._user_class = planned, user_class
         self._free: FreeUsers[Waiter] = FreeUsers(of_user)
-        """Users who would begin a session."""
+        """Users who are waiting to begin a session."""
         self._ready: dict[BoundSession, Waiter] = {}
         """Sessions whose next turn is ready."""
         self._class_of: dict[BoundSession, str] = {}
-        """The class of the user that waits with each of these."""
+        """The class of the waiting user of each ready session."""
         self._unplanned: deque[BoundSession] = deque()
-        """Of those, the ones of unknown length: they get the next arrivals."""
+        """Ready sessions of unknown length, which get the next arrivals."""
         self._without: defaultdict[str, deque[tuple[BoundSession, float]]] = defaultdict(deque)
-        """Of those, by class, the ones without a place to come, and since when; entries of others are stale."""
+        """By class: ready sessions without a place, and since when they are ready. Entries of other sessions are stale.
+        """
         self._plan: list[tuple[float, int, Places]] = []
         """Places of later turns: a heap."""
         self._entries = itertools.count()
         self._place_of: dict[BoundSession, tuple[float, int]] = {}
-        """When the next place of a session is due, and its entry, for those that have one in the plan."""
+        """For sessions with a place in the plan: when it is due, and its entry number."""
         self._early: list[tuple[tuple[float, int], int, BoundSession]] = []
-        """Ready sessions by the time of their place: a heap, so that the next one is found without a search of the
-        whole plan. Entries of sessions that are not ready, or have another place by now, are stale."""
+        """A heap of ready sessions by the time of their place, so that the next one is found without searching the
+        plan. Entries of sessions that are no longer ready or have another place are stale."""
         self._begun: dict[BoundSession, None] = {}
-        """In the order in which they began: a set would have another one in each run."""
+        """In the order in which they began; a set would have a different order in each run."""
         self._extra: Counter[str] = Counter()
-        """By class: sessions that were begun though not planned, less those that were left out for them."""
+        """By class: unplanned sessions that were begun, minus planned ones left out for them."""
         self._not_planned: set[int] = set()
-        """Arrivals that begin such a session."""
+        """Arrivals that begin an unplanned session."""
         self._now = -math.inf
         self.moved = 0
-        """Places at which the turn was not ready."""
+        """Number of places at which the turn was not ready."""
 
     # ---- users
 
     def wait(self, session: BoundSession | None, waiter: Waiter, of_user: str = "") -> None:
-        """A user of that class is ready to send the next turn of a session, or (None) to begin one."""
+        """A user of class `of_user` is ready to send the next turn of a session, or (None) to begin one."""
         if session is None or session.over:
             self._free.add(waiter, of_user)
             return
@@ -165,7 +167,7 @@ class Binding(Generic[Waiter]):
             self._without[session.user_class].append((session, self._now))
 
     def leave(self, session: BoundSession | None, waiter: Waiter) -> None:
-        """The user waits no more."""
+        """The user no longer waits."""
         self._free.remove(waiter)
         if session is not None:
             self._ready.pop(session, None)
@@ -173,7 +175,7 @@ class Binding(Generic[Waiter]):
 
     @property
     def anyone_free(self) -> bool:
-        """Whether a user waits to begin a session."""
+        """Whether any user is waiting to begin a session."""
         return bool(self._free)
 
     def began(self, session: BoundSession, arrival: Arrival) -> None:
@@ -189,11 +191,11 @@ class Binding(Generic[Waiter]):
             self._give_places(session, arrival.due, session)
 
     def took(self, session: BoundSession) -> None:
-        """The next turn of a session takes an arrival that had waited elsewhere."""
+        """The next turn of a session takes an arrival from the dispatcher's queue."""
         session._owed -= 1
 
     def end(self, session: BoundSession) -> None:
-        """The session goes on no more, whatever was planned."""
+        """The session is over, whatever was planned."""
         session.over = True
         self._begun.pop(session, None)
         if session not in self._ready:
@@ -202,8 +204,8 @@ class Binding(Generic[Waiter]):
     # ---- phases
 
     def begin_phase(self, under_way: Iterable[Places], *, goes_on: bool) -> None:
-        """A phase begins with places of sessions that are under way. `goes_on`: sessions of the phase before take them;
-        otherwise whoever waits for a place begins a session."""
+        """Begin a phase with the places of sessions under way. `goes_on`: sessions of the previous phase take them;
+        otherwise users waiting for a place begin a new session."""
         self._plan.clear()
         self._place_of.clear()
         self._early.clear()
@@ -228,7 +230,7 @@ class Binding(Generic[Waiter]):
     # ---- arrivals
 
     def next_for(self, arrival: Arrival) -> Waiter | None:
-        """Who sends an arrival; None if no user waits at all."""
+        """The waiter who sends an arrival; None if no user is waiting."""
         self._now = arrival.due
         while self._unplanned:
             if (session := self._unplanned.popleft()) in self._ready:
@@ -246,13 +248,13 @@ class Binding(Generic[Waiter]):
         waiter = self._go_on_without(places.user_class)
         if waiter is None and self._free:
             self._not_planned.add(arrival.number)
-            # It has no places of its own, and the slow turn must find one.
+            # The new session has no places, and the slow turn still needs one.
             self._extra[places.user_class] += owner is not None
             return self._free.take(arrival.number)
         return waiter if waiter is not None else self._before_its_place()
 
     def _at_first_place(self, arrival: Arrival, user_class: str) -> Waiter | None:
-        """The plan begins a session here; it is left out for another one that was begun though not planned."""
+        """The plan begins a session here, or leaves it out in exchange for an unplanned one."""
         without = self._without[user_class]
         longest = self._now - without[0][1] if without else 0.0
         left_out = self._extra[user_class] > 0 or longest > PATIENCE_S or not self._free
@@ -265,7 +267,7 @@ class Binding(Generic[Waiter]):
         return self._free.take(arrival.number) if self._free else self._before_its_place()
 
     def _go_on_without(self, user_class: str) -> Waiter | None:
-        """The session of a class without a place that has been ready longest."""
+        """The session without a place, of a class, that has been ready longest."""
         without = self._without[user_class]
         while without:
             session, _ = without.popleft()
@@ -275,8 +277,8 @@ class Binding(Generic[Waiter]):
         return None
 
     def _before_its_place(self) -> Waiter | None:
-        """Every user is at a session: one of another class that has no place goes on, else one that waits for its
-        place: the one whose place comes first need not wait."""
+        """All waiting users are in a session. A session of another class without a place continues, or else the session
+        whose place comes first continues early."""
         for user_class in self._without:
             if (waiter := self._go_on_without(user_class)) is not None:
                 return waiter
@@ -302,7 +304,7 @@ class Binding(Generic[Waiter]):
             self._note_early(places.owner)
 
     def _note_early(self, session: BoundSession) -> None:
-        """Remember a session that is ready and has a place to come."""
+        """Remember a session that is ready before its place."""
         if session in self._ready and (place := self._place_of.get(session)) is not None:
             self._drop_stale()
             heapq.heappush(self._early, (place, next(self._entries), session))
@@ -313,7 +315,7 @@ class Binding(Generic[Waiter]):
             heapq.heappop(early)
 
     def _next_places(self, due: float) -> Places | None:
-        """The places of the session that has one at the arrival that is due now: of the one whose time came first."""
+        """The places of the session whose place is taken by the arrival that is due now; the earliest first."""
         while self._plan and self._plan[0][0] <= due:
             _, _, places = heapq.heappop(self._plan)
             places.left -= 1
@@ -323,7 +325,7 @@ class Binding(Generic[Waiter]):
             if places.left > 0:
                 places.next_s = due + places.pause_s()
                 self._enter(places)
-            if owner is not None and owner._owed < 0:  # its turn was sent before its place
+            if owner is not None and owner._owed < 0:  # its turn was sent early
                 owner._owed += 1
                 continue
             return places

@@ -1,7 +1,7 @@
-"""How much one load-generating process may still ask: its share of `load.max_requests` and `load.max_usd`. Pure.
+"""Limits what one load-generating process may send: its share of `load.max_requests` and `load.max_usd`. Pure.
 
-Money is reserved before a request is sent, for the most that it may cost, and settled by the usage of its answer: what
-was reserved and spent together never exceeds the share.
+The highest possible cost of a request is reserved before it is sent, and settled by the usage of its answer. So
+reserved and spent money together never exceed the share.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tokenswarm.scenario.load_settings import Load
 from tokenswarm.workloads.base import Prompt, chars_of
 
 LEAST_CHARS_PER_TOKEN = 2.0
-"""Of text that no tokenizer cuts smaller, so that a reservation covers what a prompt will cost."""
+"""The smallest token that any tokenizer makes, so that a reservation covers the cost of a prompt."""
 _MILLION = 1e6
 _NOT_ASKED = frozenset(
     {
@@ -30,12 +30,12 @@ _NOT_ASKED = frozenset(
         "quota_exceeded",
     }
 )
-"""Kinds of failure that no endpoint takes money for."""
+"""Error kinds that no endpoint charges for."""
 REQUESTS, USD = "load.max_requests", "load.max_usd"
 
 
 def usd(prices: EndpointSettings, prompt_tokens: float, cached_tokens: float, output_tokens: float) -> float:
-    """What tokens cost at these prices, each of them USD for a million. Cached ones are among the prompt's."""
+    """The cost of tokens at these prices in USD per million. Prompt tokens include cached ones."""
     full = prices.input_usd_per_million or 0.0
     cached = full if prices.cached_usd_per_million is None else prices.cached_usd_per_million
     cached_tokens = min(cached_tokens, prompt_tokens)
@@ -63,17 +63,17 @@ class BudgetShare:
         self._open = 0
         self.spent_usd = 0.0
         self.reached: str | None = None
-        """The limit that is reached, REQUESTS or USD; None while more may be asked."""
+        """The limit that was reached, REQUESTS or USD; None while more may be sent."""
         if self._requests_left == 0:
             self.reached = REQUESTS
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is asked, now or when what is in flight has come back."""
+        """Whether the limit is reached and nothing more will be sent."""
         return self.reached == REQUESTS or (self.reached == USD and not self._open)
 
     def reserve(self, prices: EndpointSettings, prompt: Prompt, max_tokens: int) -> float | None:
-        """USD set aside for a request that is about to be sent; None where it may not be sent."""
+        """USD reserved for a request about to be sent; None if it may not be sent."""
         cost = usd(prices, _most_tokens(prompt), 0, max_tokens) if prices.priced else 0.0
         if self._requests_left is not None and self._requests_left <= 0:
             self.reached = REQUESTS
@@ -90,8 +90,8 @@ class BudgetShare:
         return cost
 
     def settle(self, prices: EndpointSettings, reserved: float, answer: Answer | None) -> None:
-        """The request has ended; None: it was cancelled before it was known how. Where nobody counted the tokens, what
-        was reserved is taken for spent."""
+        """Settle a request that has ended; `answer` is None if it was cancelled before its outcome was known. Without
+        token counts, the reserved amount counts as spent."""
         self._reserved = max(0.0, self._reserved - reserved)
         self._open -= 1
         if answer is not None and answer.error in _NOT_ASKED:

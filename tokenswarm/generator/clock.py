@@ -1,4 +1,4 @@
-"""The time of day, and waiting for it: handed to what waits for minutes, so that a test need not."""
+"""The wall clock and waiting, injected so that tests of long waits take no time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gevent.event import Event
 
 
 class TimeSource(Protocol):
-    """Seconds since 1970, and ways to let them pass while other greenlets run."""
+    """A source of unix time, and ways to wait while other greenlets run."""
 
     def time(self) -> float:
         """Now."""
@@ -19,7 +19,7 @@ class TimeSource(Protocol):
         """Return after so many seconds."""
 
     def wait(self, event: Event, seconds: float) -> None:
-        """Return once the event is set, and after so many seconds at the latest."""
+        """Return once the event is set, or after so many seconds."""
 
 
 class WallClock:

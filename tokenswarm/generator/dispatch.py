@@ -1,8 +1,8 @@
 """The open loop: hands each arrival to a waiting user at its time, whatever the engine does.
 
-Which user that is, `binding` has decided in advance. Where no user waits (all are in flight: `max_in_flight` binds) the
-arrival queues up and is late; it is never dropped. This is the edge with a clock; `binding` and `schedule` are the
-rules.
+`binding` decides in advance which user that is. If no user is waiting (all have a request in flight: `max_in_flight` is
+reached), the arrival is queued and sent late; it is never dropped. This module has the clock; the rules are in
+`binding` and `schedule`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from tokenswarm.generator.session_stream import Share
 from tokenswarm.scenario.load_settings import Load
 
 _AT_ONCE = 256
-"""Arrivals after which the others of the event loop get a turn: a RATE beyond what can be computed must not stop it."""
+"""After this many arrivals other greenlets get a turn, so that an impossible RATE does not block the event loop."""
 
 _LOOK_S = 0.25
-"""How long it sleeps at most before it looks whether the phase is over."""
+"""Longest sleep before checking whether the phase is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedSessions:
-    """What of the arrivals' sessions is known before. begun(phase, number): the session that an arrival is to begin.
-
-    under_way(phase, start): places of sessions that are under way when a phase begins; None where no session goes on
-    from the phase before. starts: when sessions begin, seconds into the measured phase, where the workload has it on
-    record. user_class(phase, number, of_place) and of_user(number): see `Binding`.
+    """What is known in advance about the sessions of arrivals. begun(phase, number): the session that an arrival is to
+    begin. under_way(phase, start): places of sessions under way when a phase begins; None if no session continues from
+    the previous phase. starts: recorded start times of sessions, in seconds into the measured phase, or None.
+    user_class(phase, number, of_place) and of_user(number): see `Binding`.
     """
 
     begun: Callable[[str, int], BoundSession] = lambda *_: BoundSession()
@@ -49,7 +48,7 @@ NOT_PLANNED = PlannedSessions()
 
 
 class Dispatcher:
-    """Arrivals of one worker, which sends its `share` of all."""
+    """The arrivals of one worker, which sends its `share` of all."""
 
     def __init__(
         self,
@@ -70,14 +69,14 @@ class Dispatcher:
         )
         self._queue: Queue | None = None
         self.arrivals_queued = 0
-        """Arrivals that had to queue because every user was in flight: max_in_flight bound."""
+        """Arrivals that were queued because max_in_flight was reached."""
         self.unsent = 0
         """Arrivals due in the measured phase that were never sent."""
         self._greenlet = gevent.spawn(self._run)
 
     def next_arrival(self, session: BoundSession | None = None, of_user: str = "") -> Arrival:
-        """Wait, as a user of that class, for the arrival that the next turn of a session is bound to, or for one that
-        begins a session (None)."""
+        """Wait, as a user of class `of_user`, for the arrival that the session's next turn is bound to, or (None) for
+        one that begins a session."""
         if session is not None and (recorded := session.next_recorded()) is not None:
             due = recorded.due(self._timeline.measure_start, self._clock.time())
             while (left := min(due, self._timeline.measure_end) - self._clock.time()) > 0:
@@ -100,15 +99,15 @@ class Dispatcher:
         return Arrival(due, mine * self._share.processes + self._share.index)
 
     def began(self, session: BoundSession, arrival: Arrival) -> None:
-        """A session has begun with that arrival: its further turns have places from now on."""
+        """A session has begun with that arrival; its later turns get places now."""
         self._binding.began(session, arrival)
 
     def end(self, session: BoundSession) -> None:
-        """A session goes on no more."""
+        """The session is over."""
         self._binding.end(session)
 
     def stop(self) -> None:
-        """No more arrivals; those of the measured phase that are still queued count as unsent."""
+        """Stop the arrivals. Those of the measured phase that are still queued count as unsent."""
         self._greenlet.kill(block=False)
         if self._queue is not None and self._phase == "measure":
             self.unsent += self._queue.length
@@ -116,7 +115,7 @@ class Dispatcher:
 
     def _run(self) -> None:
         self._play(lambda: warmup_times(self._load, self._seed), self._timeline.start, "warmup")
-        # What the warm-up did not get to is nobody's.
+        # Arrivals that the warm-up did not get to are dropped.
         self._phase, start = "measure", self._timeline.measure_start
         self._binding.begin_phase(
             self._under_way(self._phase, start) if self._under_way else (), goes_on=self._under_way is not None

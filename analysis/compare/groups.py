@@ -90,7 +90,7 @@ def usable(summaries: Sequence[Summary]) -> tuple[list[Summary], list[LeftOut]]:
             out.append(
                 LeftOut(
                     summary.run_id,
-                    f"{len(summary.levels)} load levels, and no figure over all of them is about one load",
+                    f"of {len(summary.levels)} load levels, and no figure over all of them is about one load",
                     int(Exit.USAGE),
                 )
             )
@@ -110,12 +110,12 @@ def _none_left(out: Sequence[LeftOut], side: str = "") -> UserError:
         return UserError(code, f"no run {side}is left to compare")
     first, others = out[0], out[1:]
     alike = [run for run in others if run.why.partition(":")[0] == first.why.partition(":")[0]]
-    more = (
-        [f"so {'is' if len(alike) == 1 else 'are'} {in_a_row([run.run_id for run in alike], 'and')}"] if alike else []
-    )
-    more += [f"{run.run_id} is {run.why}" for run in others if run not in alike]
-    reasons = "; ".join([f"{first.run_id} is {first.why.rstrip('.')}", *more])
-    return UserError(code, f"no run {side}is left to compare: {reasons}")
+    kind, _, why = first.why.rstrip(".").partition(": ")
+    reasons = [f"{in_a_row([run.run_id for run in (first, *alike)], 'and')} {'are' if alike else 'is'} {kind}"]
+    if why:
+        reasons[0] += f"{'; the first' if alike else ''}: {why}"
+    reasons += [f"{run.run_id} is {run.why}" for run in others if run not in alike]
+    return UserError(code, f"no run {side}is left to compare: {'; '.join(reasons)}")
 
 
 def split(summaries: Sequence[Summary]) -> Groups:

@@ -113,3 +113,11 @@ def _by_level(summary: Summary) -> str:
 
 def _names(gates: Sequence[SloGate]) -> str:
     return in_a_row([gate.title for gate in gates], "and")
+
+
+def steady_remarks(summary: Summary) -> list[str]:
+    """What is said of the measured phase's beginning: what was cut off; of a VALID run in which nothing was found, what
+    so few requests cannot show."""
+    steady = summary.steady_part
+    reach = steady.reach if summary.verdict == VALID else None
+    return [each for each in (steady.sentence, reach) if each]

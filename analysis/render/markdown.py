@@ -6,6 +6,7 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import DRIFTING, STEPPED
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
+from tokenswarm.analysis.render.answer_sentence import steady_remarks
 from tokenswarm.analysis.render.figures import latency_title, shown_latencies
 from tokenswarm.analysis.render.level_table import headings, level_rows
 from tokenswarm.analysis.verdict.gates import judged
@@ -115,10 +116,9 @@ def _rates(summary: Summary) -> list[str]:
 def _remarks(summary: Summary) -> list[str]:
     away = outages.sentence(summary.outages)
     drifted = [series for series in summary.drift.values() if series.state in (DRIFTING, STEPPED)]
-    steady = summary.steady_part.sentence
     replay = [f"- {escape(summary.replay.sentence)}"] if summary.replay is not None else []
     return [
-        *([f"- {escape(steady)}"] if steady else []),
+        *(f"- {escape(each)}" for each in steady_remarks(summary)),
         *replay,
         *(f"- {escape(reason.sentence)}" for reason in summary.reasons),
         *([f"- {escape(away)}"] if away else []),

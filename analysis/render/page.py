@@ -12,7 +12,7 @@ from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence as drift_sentence
 from tokenswarm.analysis.figures.quantities import GAPS
-from tokenswarm.analysis.render.answer_sentence import answer
+from tokenswarm.analysis.render.answer_sentence import answer, steady_remarks
 from tokenswarm.analysis.render.figures import latency_title, rate_figures, shown_latencies
 from tokenswarm.analysis.render.level_table import level_rows
 from tokenswarm.analysis.verdict.outcome import VALID
@@ -56,8 +56,7 @@ def head(summary: Summary) -> dict[str, object]:
         "tone": summary.verdict if summary.verdict != VALID or not summary.outcome.code else "MISSED",
         "blocking": [reason for reason in summary.reasons if reason.verdict != "NOTE"],
         "remarks": [
-            *([summary.steady_part.sentence] if summary.steady_part.sentence else []),
-            *([summary.steady_part.reach] if summary.steady_part.reach and summary.verdict == VALID else []),
+            *steady_remarks(summary),
             *(reason.sentence for reason in summary.reasons if reason.verdict == "NOTE"),
             *summary.notes,
             *([away] if away else []),

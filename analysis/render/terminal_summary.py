@@ -12,6 +12,7 @@ from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.figures import outages
 from tokenswarm.analysis.figures.drift import STEADY, TOO_SHORT
 from tokenswarm.analysis.figures.drift_series import sentence
+from tokenswarm.analysis.render.answer_sentence import steady_remarks
 from tokenswarm.analysis.render.figures import latency_title, rate_figures, shown_latencies
 from tokenswarm.analysis.render.level_table import headings, level_rows
 from tokenswarm.analysis.verdict.outcome import BY_NAME, VALID
@@ -78,8 +79,8 @@ def _reasons(summary: Summary) -> list[Text]:
     ]
     if BY_NAME[summary.outcome.name].verdict == VALID:  # otherwise the sentence comes from these reasons
         lines.insert(0, Text(summary.outcome.sentence))
-    steady = [summary.steady_part.sentence] if summary.steady_part.sentence else []
-    return lines + [Text.assemble(("note: ", "bold"), note) for note in (*steady, *summary.notes)]
+    notes = (*steady_remarks(summary), *summary.notes)
+    return lines + [Text.assemble(("note: ", "bold"), note) for note in notes]
 
 
 def _table(title: str, *columns: tuple[str, JustifyMethod]) -> Table:

@@ -252,7 +252,7 @@ def test_a_reason_that_all_runs_share_is_told_once(tmp_path) -> None:
     with pytest.raises(UserError) as raised:
         compare_runs(a=[run(tmp_path, "good", 100)], b=bad)
     said = str(raised.value)
-    assert said.endswith("; so are bad1 and bad2") and said.count("ENDED EARLY") == 1, said
+    assert ": bad0, bad1 and bad2 are ENDED EARLY; the first: " in said and said.count("ENDED EARLY") == 1, said
 
 
 def test_cold_prompts_on_one_side_are_named(tmp_path) -> None:

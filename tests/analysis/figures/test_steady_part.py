@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from tokenswarm.analysis.figures.truncation import (
     CUT,
     NO_STATIONARY_PART,
@@ -18,6 +20,7 @@ from tokenswarm.analysis.figures.truncation import (
 from tokenswarm.analysis.read.run_folder import read_run
 from tokenswarm.analysis.render.markdown import markdown
 from tokenswarm.analysis.render.page import head, steady_rows
+from tokenswarm.analysis.render.terminal_summary import summary_table
 from tokenswarm.analysis.summary import summarise
 
 from tests.analysis.figures.test_keeping_up import host_row
@@ -156,4 +159,8 @@ def test_a_run_that_is_too_short_for_the_promise_says_so(tmp_path: Path, request
     assert (part.state, part.sentence) == ("too short" if requests < 128 else "stationary", None)
     remarks = [remark for remark in head(summary)["remarks"] if "unnoticed" in remark or "cannot be told" in remark]
     assert remarks == ([] if words is None else [part.reach])
+    terminal = Console(width=100, file=io.StringIO())
+    terminal.print(summary_table(summary))
+    for shown in (" ".join(terminal.file.getvalue().split()), markdown(summary).replace("\\", "")):
+        assert words in shown if words else "unnoticed" not in shown
     assert words is None or words in part.reach

@@ -1,1 +1,1 @@
-"""Figures while a run goes on: aggregate, health, history, Prometheus."""
+"""Figures during a run: aggregate, health, history, Prometheus."""

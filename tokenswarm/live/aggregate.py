@@ -1,8 +1,8 @@
-"""What happened in a stretch of a run, in a size that does not grow with it: counted in each load-generating process,
-sent to the process that directs the run, added up there.
+"""Aggregates requests in constant memory: each load-generating process counts its own and sends the counts to the
+process that directs the run, which adds them up.
 
-Latencies are kept as counts in the logarithmic bins of a DDSketch (Masson, Rim, Lee 2019), so that percentiles of the
-whole are within RELATIVE_ERROR of the true order statistic however many processes and seconds were added up.
+Latencies are kept as counts in the logarithmic bins of a DDSketch (Masson, Rim, Lee 2019), so percentiles are within
+RELATIVE_ERROR of the true order statistic, however many processes and seconds were added up.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from tokenswarm.contract.tables import STATUSES
 RELATIVE_ERROR = 0.01
 _BINS = LogarithmicMapping(RELATIVE_ERROR)
 _LEAST = 1e-3
-"""A microsecond: what is below lies in the bin of this value."""
-_value_of = cache(_BINS.value)  # of few hundred bins
+"""A microsecond, in ms; smaller values go into its bin."""
+_value_of = cache(_BINS.value)  # there are only a few hundred bins
 UNCERTAINTY, TOKENS = "ttft_uncertainty_ms", "tokens"
-"""Beside the latencies: what each request knows of its own error, and the output tokens of answers of two and more."""
+"""Kept like latencies: the error bound of each request, and the output tokens of answers with at least two."""
 
 
 @dataclass(slots=True)
 class LatencySketch:
-    """Counts of durations in ms by bin, and their sum."""
+    """Counts of durations (ms) by bin, and their sum."""
 
     bins: Counter[int] = field(default_factory=Counter)
     total: float = 0.0
@@ -53,14 +53,16 @@ class LatencySketch:
         self.total += other.total
 
     def quantiles(self, shares: Iterable[float]) -> list[float | None]:
-        """The values at these shares (0..1), each within RELATIVE_ERROR of an order statistic; None without values."""
+        """The values at these shares (0 to 1), each within RELATIVE_ERROR of an order statistic; None if there are no
+        values."""
         sketch = DDSketch(RELATIVE_ERROR)
         for key, count in self.bins.items():
             sketch.add(_BINS.value(key), count)
         return [sketch.get_quantile_value(share) for share in shares]
 
     def at_most(self, bounds: Iterable[float]) -> list[int]:
-        """How many values lie at or below each of these rising bounds, one near a bound being RELATIVE_ERROR vague."""
+        """How many values are at or below each of these ascending bounds. Values within RELATIVE_ERROR of a bound may
+        count on either side."""
         rising = list(bounds)
         between = [0] * (len(rising) + 1)
         for key, count in self.bins.items():
@@ -70,8 +72,8 @@ class LatencySketch:
 
 @dataclass(slots=True)
 class LiveAggregate:
-    """Requests of one user class and phase. `counts`: the sums of STANDARD_SUMS (which says what each is) and those
-    that live metrics have of their own, by name; `errors`: by kind; `latencies`: by their key.
+    """Requests of one user class and phase. `counts`: the sums in STANDARD_SUMS and those of live metrics, by name;
+    `errors`: counts by kind; `latencies`: sketches by key.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -85,7 +87,7 @@ class LiveAggregate:
             self._sketch(name).merge(distribution)
 
     def add(self, row: Row, bounds: Mapping[str, float], timeline: Timeline) -> None:
-        """Take in one row of requests.csv (by column name)."""
+        """Add one row of requests.csv (by column name)."""
         counts, measured = self.counts, latencies_of(row)
         counts[row["status"]] += 1
         if row["error"]:
@@ -110,17 +112,17 @@ class LiveAggregate:
                 counts["prompt_tokens_with_cache_info"] += prompt
                 counts["explicit_zero_hits"] += cached == 0
         for name, of_row in METRICS.own_sums:
-            counts[name] += of_row(row) or 0  # type: ignore[assignment]  # a float is counted too
+            counts[name] += of_row(row) or 0  # type: ignore[assignment]  # counts may be floats too
         self._add_to_window(row, timeline, met is True)
 
     def _sketch(self, name: str) -> LatencySketch:
         sketch = self.latencies.get(name)
-        if sketch is None:  # not setdefault: most requests meet sketches that are there, and need not make new ones
+        if sketch is None:  # not setdefault, which would make a new sketch for every request
             sketch = self.latencies[name] = LatencySketch()
         return sketch
 
     def _add_to_window(self, row: Row, timeline: Timeline, good: bool) -> None:
-        """Tokens and answers that arrived inside the window, as docs/metrics.md spreads them over time."""
+        """Add tokens and answers that arrived in the window; docs/metrics.md says how tokens are spread over time."""
         sent, first, e2e = row["sent_at"], row["ttft_ms"], row["e2e_ms"]
         last = e2e if row["last_token_ms"] is None else row["last_token_ms"]
         begin, end = timeline.measure_start, timeline.measure_end
@@ -141,8 +143,8 @@ class LiveAggregate:
             self.counts["window_good"] += good
 
     def sums(self, seconds: float, bounded: bool, **instead: float) -> dict[str, float]:
-        """What metrics are made of (`contract.metric.Sums`): these counts over a stretch of so many seconds, with some
-        `instead` of them. `bounded`: whether the scenario says what a good request is."""
+        """The input of metrics (`contract.metric.Sums`): these counts over a period of `seconds`, with those in
+        `instead` replaced. `bounded`: whether the scenario defines a good request."""
         names = (*STANDARD_SUMS, *(name for name, _ in METRICS.own_sums))
         sums = {name: self.counts[name] for name in names} | instead | {"seconds": seconds}
         if not bounded:
@@ -151,7 +153,7 @@ class LiveAggregate:
 
     @property
     def hit_rate(self) -> float | None:
-        """Share of the prompt tokens that were cached, as the answers tell it (`contract.metrics.hit_rate`)."""
+        """Share of prompt tokens that were cached, by the usage in the answers (`contract.metrics.hit_rate`)."""
         return hit_rate(self.counts)
 
     @property
@@ -165,9 +167,9 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Delta:
-    """Everything since the last time that somebody asked. `warmup`: (unix time of its end, TTFT in ms, cached
-    prompt tokens, prompt tokens, E2E in ms) of each good answer of the warm-up; where it was not streamed, its whole
-    time in place of TTFT. `health`: this process' latest row of host_metrics.csv."""
+    """Everything since the last report. `warmup`: (unix time of its end, TTFT in ms, cached prompt tokens, prompt
+    tokens, E2E in ms) of each successful answer of the warm-up. For answers that were not streamed, TTFT is the E2E
+    latency. `health`: this process's latest row of host_metrics.csv."""
 
     tallies: dict[Key, LiveAggregate] = field(default_factory=dict)
     warmup: list[tuple[float, float, int | None, int | None, float]] = field(default_factory=list)
@@ -192,8 +194,8 @@ class Delta:
             )
 
     def packed(self) -> dict[str, object]:
-        """As plain values that a message can hold. Its size is bounded by the number of bins, classes and error kinds
-        (and, in the warm-up, by the answers of half a second)."""
+        """As plain values for a message. The size is bounded by the number of bins, classes and error kinds (and, in
+        the warm-up, by the answers of half a second)."""
         return {
             "tallies": [
                 [
@@ -210,7 +212,7 @@ class Delta:
 
     @classmethod
     def unpacked(cls, data: Mapping[str, Any]) -> Delta:
-        """What `packed` made."""
+        """The inverse of `packed`."""
         tallies = {
             (phase, user_class): LiveAggregate(
                 Counter(counts),

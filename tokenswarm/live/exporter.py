@@ -1,8 +1,8 @@
-"""Live figures over HTTP for Prometheus: /metrics, and /targets, which tells it where the engine's own /metrics are.
+"""Serves live figures to Prometheus: /metrics, and /targets with the address of the engine's own /metrics.
 
-Two ways out: `attach` adds both to Locust's web UI; `serve` opens a port of its own for runs without one. A page is
-made in pieces, and everything else of the process gets its turn in between, so that a scrape delays no stamp by more
-than the making of one piece (docs/observe.md has the figures).
+`attach` adds both to Locust's web UI; `serve` opens a separate port for runs without one. A page is generated in
+pieces, and other greenlets run in between, so a scrape delays a timestamp by one piece at most (docs/observe.md has the
+figures).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from tokenswarm.live.prometheus import Moment, exported, families, run_labels
 METRICS_PATH, TARGETS_PATH = "/metrics", "/targets"
 _CONNECTIONS = 8
 _BREATH_S = 0.001
-"""Between two pieces of a page. Not 0: gevent would then come back here several times before it looks at sockets."""
+"""Sleep between two pieces of a page. With 0, gevent would return here several times before it polls sockets."""
 _LINGER_MOST_S = 15.0
 _LINGER_INTERVALS = 2.0
 _A_SCRAPER = 3
-"""Who came so many times is one; who came less often may have been a person who looked."""
+"""A client that came this often is a scraper; fewer visits may have been a person's."""
 
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class _Directing(Protocol):
 
 
 class Watched(Protocol):
-    """As much of a coordinator (`generator.roles.Coordinator`) as is served; None is what is not there yet."""
+    """The served part of a coordinator (`generator.roles.Coordinator`); attributes are None until they exist."""
 
     @property
     def environment(self) -> Environment: ...
@@ -90,25 +90,25 @@ class Watched(Protocol):
 
 
 class Exporter:
-    """What is served about one coordinator, whichever run it is at."""
+    """Serves the figures of one coordinator, whichever run it is in."""
 
     def __init__(self, part: Watched) -> None:
         self._part = part
         self._manifest: tuple[Path, Manifest] | None = None
         self._targets: tuple[Path, bytes] | None = None
         self._scrapes: deque[float] = deque(maxlen=_A_SCRAPER + 1)
-        """When the latest ones began, on the monotonic clock."""
+        """When the latest scrapes began, by the monotonic clock."""
         self._last_word: Event | None = None
         part.environment.events.quitting.add_listener(self._linger)
 
     def page(self) -> Iterator[bytes]:
-        """/metrics in Prometheus' text format, in pieces; others may run between two pieces."""
+        """/metrics in Prometheus' text format, in pieces; other greenlets may run between them."""
         self._scrapes.append(time.monotonic())
         last_word = self._last_word
         before = None
         for family in self._families():
             piece = generate_latest(_One(family))
-            # One family in several pieces has its two lines of description once.
+            # A family in several pieces has its HELP and TYPE lines once.
             yield piece.split(b"\n", 2)[2] if family.name == before else piece
             before = family.name
             gevent.sleep(_BREATH_S)
@@ -116,7 +116,7 @@ class Exporter:
             last_word.set()
 
     def targets(self) -> bytes:
-        """The engine that is loaded, as Prometheus' HTTP service discovery takes it (a JSON list of target groups)."""
+        """The loaded engine, in the format of Prometheus' HTTP service discovery (a JSON list of target groups)."""
         engine = self._run().engine
         if self._targets is not None and self._targets[0] == present(self._part.plan).folder:
             return self._targets[1]
@@ -148,7 +148,7 @@ class Exporter:
         return self.page()
 
     def _run(self) -> Manifest:
-        """run.json as it was when the run began; empty before the first one."""
+        """run.json as of the start of the run; empty before the first run."""
         plan = self._part.plan
         if plan is None:
             return Manifest()
@@ -179,17 +179,16 @@ class Exporter:
         )
 
     def _simulated(self, manifest: Manifest) -> str:
-        """`true`, `false`, or `unknown`: a run under plain Locust learns it from the answers, at its end."""
+        """`true`, `false`, or `unknown`: under plain Locust it is known only at the end, from the answers."""
         seen = self._part.process is not None and self._part.process.simulated_answers
         if manifest.simulated or seen:
             return "true"
         return "false" if present(self._part.plan).controlled else "unknown"
 
     def _linger(self, **_: object) -> None:
-        """The process is about to leave: wait for one more scrape, or whoever scrapes would never see how it ended.
-
-        Nobody is waited for who has not come three times, nor longer than twice the time between the latest scrapes,
-        nor longer than 15 s; nor at all where somebody ended the run and waits for that himself.
+        """Before the process exits, wait for one more scrape, so that the scraper sees the final figures. Waits only
+        for a client that came at least three times, and at most twice the time between its latest scrapes or 15 s. Does
+        not wait if the run was ended by hand.
         """
         director, scrapes = self._part.director, list(self._scrapes)
         if len(scrapes) < _A_SCRAPER or director is None or director.stopped or not present(self._part.plan).controlled:
@@ -199,11 +198,11 @@ class Exporter:
         self._last_word = Event()
         if patience_s > 0:
             self._last_word.wait(patience_s)
-            gevent.sleep(0.05)  # the last piece may still be on its way into the socket
+            gevent.sleep(0.05)  # the last piece may not have been written to the socket yet
 
 
 class _One:
-    """A registry of one family, for a client library that writes whole registries."""
+    """A registry with one family, since the client library writes only whole registries."""
 
     def __init__(self, family: Metric) -> None:
         self._family = family
@@ -213,7 +212,7 @@ class _One:
 
 
 def attach(app: Flask, part: Watched) -> Exporter:
-    """Serve /metrics and /targets in Locust's web UI (a Flask app). Without a login, since Prometheus has none."""
+    """Serve /metrics and /targets in Locust's web UI (a Flask app), without a login, since Prometheus cannot log in."""
     from flask import Response
 
     exporter = Exporter(part)
@@ -227,9 +226,8 @@ def attach(app: Flask, part: Watched) -> Exporter:
 
 
 def serve(part: Watched) -> WSGIServer | None:
-    """Open the port that TOKENSWARM_METRICS names and serve the part's metrics there; None where it names none.
-
-    Raises UserError (PORT) where it cannot be opened, USAGE where the variable does not hold HOST:PORT.
+    """Serve the metrics at the port in TOKENSWARM_METRICS; None if the variable is not set. Raises UserError: PORT if
+    the port cannot be opened, USAGE if the variable is not HOST:PORT.
     """
     where = os.environ.get(METRICS_VARIABLE)
     if not where:

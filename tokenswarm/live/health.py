@@ -1,6 +1,5 @@
-"""When a load generator is not to be trusted: the limits, and the light that live displays show.
-
-The verdict on a finished run is `analysis/verdict/validity.py`'s, by the same limits over the whole measured phase.
+"""Limits for the load generator, and the traffic light in live displays. `analysis/verdict/validity.py` applies the
+same limits to the whole measured phase of a finished run.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from dataclasses import dataclass
 from tokenswarm.contract.limits import CPU_SHARE_LIMIT, LATE_FLOOR_MS, RELATIVE_LIMIT, timing_limit_ms
 
 _NEAR = 0.8
-"""Amber from this share of a limit on."""
+"""The light is amber from this share of a limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratorHealth:
-    """`colour`: green, amber, red, or grey where nothing is known yet. `reasons` are sentences."""
+    """`colour`: green, amber, red, or grey if nothing is known yet. `reasons` are sentences."""
 
     colour: str
     reasons: tuple[str, ...] = ()
@@ -24,7 +23,7 @@ class GeneratorHealth:
 def generator_health(
     *, cpu_share: float | None, error_bound_ms: float | None, lateness_ms: float | None, median_latency_ms: float | None
 ) -> GeneratorHealth:
-    """Judge the last seconds. None = not known, or (lateness) without meaning in a closed loop."""
+    """Judge the last few seconds. None means unknown; for lateness also that it has no meaning in a closed loop."""
     relative = RELATIVE_LIMIT * (median_latency_ms or 0.0)
     rules = (
         (

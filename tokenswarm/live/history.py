@@ -1,4 +1,4 @@
-"""The time line of live figures, in bounded memory however long the run is."""
+"""The timeline of live figures, in bounded memory for runs of any length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class History:
         self._every, self._seen = 1, 0
 
     def add(self, snapshot: Mapping[str, object]) -> None:
-        """Take in a snapshot of the live figures."""
+        """Add a snapshot of the live figures."""
         self._seen += 1
         if self._seen % self._every:
             return
@@ -32,7 +32,7 @@ class History:
 
 
 def point_of(snapshot: Mapping[str, Any]) -> dict[str, object]:
-    """What the charts show of one moment."""
+    """The values that the charts show for one moment."""
     total, engine = snapshot["last"]["total"], snapshot["engine"] or {}
     return {
         "at": snapshot["at"],

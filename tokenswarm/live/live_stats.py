@@ -1,4 +1,4 @@
-"""Live figures of a run, in the process that directs it: since the measured phase began, and of the last 10 s."""
+"""Live figures of a run, in the process that directs it: for the measured phase so far and for the last 10 s."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WARMUP_ANSWERS = 20_000
 
 
 class LiveStats:
-    """Adds up what load-generating processes report. Its size does not grow with the run."""
+    """Adds up the reports of load-generating processes, in constant memory."""
 
     def __init__(self, timeline: Timeline, bounded: Callable[[str], bool], open_loop: bool) -> None:
-        """`bounded(user_class)`: whether the SLOs of that class say what a good request is. Figures over several
-        classes know good requests where all of these have such SLOs."""
+        """`bounded(user_class)`: whether the SLOs of that class define a good request. Figures over several classes
+        count good requests only if all of them do."""
         self.counts = dict.fromkeys(STATUSES, 0)
         """Requests of every phase so far, by status."""
         self.warmup: deque[tuple[float, float, int | None, int | None, float]] = deque(maxlen=_WARMUP_ANSWERS)
@@ -41,7 +41,7 @@ class LiveStats:
         self._recent: deque[tuple[float, Delta]] = deque()
 
     def merge(self, part: Delta) -> None:
-        """Take in what one process saw since it last reported."""
+        """Add the report of one process since its previous one."""
         now = time.monotonic()
         for key, tally in part.tallies.items():
             self.tallies.setdefault(key, LiveAggregate()).merge(tally)
@@ -55,7 +55,8 @@ class LiveStats:
         self._forget(now)
 
     def _keep_recent(self, now: float, part: Delta) -> None:
-        """For the figures of the last RECENT_S; what several workers say at about the same time becomes one."""
+        """Keep a report for the figures of the last RECENT_S. Reports of several workers at about the same time are
+        merged."""
         if not self._recent or now - self._recent[-1][0] >= _TOGETHER_S:
             self._recent.append((now, part))
             return
@@ -72,9 +73,9 @@ class LiveStats:
         return dict(sum((tally.errors for tally in self.tallies.values()), Counter()))
 
     def figures(self) -> dict[str, object]:
-        """What the progress display shows; plain JSON values. `requests` and `errors` are since the start, those of
-        `measured_` and the percentile of the measured phase, the rate of the last `last_s` seconds. `ttft_why`: why
-        there is no percentile although there are requests enough."""
+        """The values of the progress display, as plain JSON. `requests` and `errors` count since the start,
+        `measured_*` and the percentile since the measured phase began; the rate is that of the last `last_s` seconds.
+        `ttft_why`: why there is no percentile despite enough requests."""
         measured = _merged(tally for (phase, _), tally in self.tallies.items() if phase == "measure")
         seconds, recent = self._lately()
         tokens = sum(tally.counts["completion_tokens"] for tally in recent.values())
@@ -92,11 +93,9 @@ class LiveStats:
         }
 
     def snapshot(self) -> dict[str, object]:
-        """Everything that is shown live; plain JSON values.
-
-        `since_start` is about the measured phase, by the definitions of docs/metrics.md, except that answers under way
-        are not in it yet; `last` is about answers that ended in the last RECENT_S, whatever their phase. Each holds
-        `seconds`, `total`, and `classes` by name; see `_block` for the figures.
+        """Everything that is shown live, as plain JSON. `since_start` covers the measured phase by the definitions of
+        docs/metrics.md, but without unfinished answers; `last` covers answers that ended in the last RECENT_S, in any
+        phase. Each holds `seconds`, `total`, and `classes` by name; see `_block` for the figures.
         """
         line, now = self._timeline, time.time()
         seconds = max(0.0, min(now, line.measure_end) - line.measure_start)
@@ -119,12 +118,12 @@ class LiveStats:
         return max(1.0, min(RECENT_S, now - self._began)), tallies
 
     def _read_lag_ms(self) -> float | None:
-        """How long received bytes lay unread in the worker that reads latest."""
+        """The longest time that received bytes waited to be read, of all workers."""
         known = [row["read_lag_p99_ms"] for row in self.health.values() if row["read_lag_p99_ms"] is not None]
         return max(known, default=None)
 
     def _of_late(self, name: str) -> LatencySketch:
-        """One latency of every answer that ended lately."""
+        """One latency of the answers that ended recently."""
         whole = LatencySketch()
         for _, part in self._recent:
             for tally in part.tallies.values():
@@ -139,7 +138,7 @@ class LiveStats:
         )
 
     def of_window(self, *user_classes: str) -> dict[str, float]:
-        """What of theirs arrived inside the measured window, whatever the phase in which it was asked for."""
+        """What arrived for these classes inside the measured window, whatever phase it was requested in."""
         tallies = [tally for (_, name), tally in self.tallies.items() if name in user_classes]
         return {count: sum(tally.counts[count] for tally in tallies) for count in WINDOW_SUMS}
 
@@ -153,7 +152,7 @@ class LiveStats:
                 return self.measured(*chosen)
             return _merged(tally for (_, name), tally in tallies.items() if name in set(chosen))
 
-        late = untimed(of(names), self._read_lag_ms())  # of all classes together, as the report withholds
+        late = untimed(of(names), self._read_lag_ms())  # for all classes together, like the report
 
         def block(chosen: Iterable[str]) -> dict[str, object]:
             tally, bounded = of(chosen), all(map(self.bounded, chosen))
@@ -173,7 +172,7 @@ class LiveStats:
 
     def _block(self, tally: LiveAggregate, sums: Mapping[str, float], late: Mapping[str, str]) -> dict[str, object]:
         """The figures of one stretch: counts, error kinds, and each live metric (latencies in percentiles). `late`:
-        latencies whose timing is not known well enough, by key, and why: they are withheld, and stand in `untimed`."""
+        latencies whose timing is too uncertain, with the reason by key. They are withheld and listed in `untimed`."""
         figures: dict[str, object] = {status: tally.counts[status] for status in STATUSES}
         figures |= {"requests": tally.requests, "errors": dict(sorted(tally.errors.items()))}
         for latency in METRICS.latencies():
@@ -188,7 +187,7 @@ class LiveStats:
         return figures | {rate.name: rate.of_sums(sums) for rate in METRICS.rates() if rate.live and rate.of_sums}
 
     def generator(self) -> dict[str, Any]:
-        """How far the load generator itself can be trusted now: its busiest worker, and a light with reasons."""
+        """The state of the load generator: its busiest worker, and a light with reasons."""
         self._forget(time.monotonic())
         ttft = self._of_late("ttft_ms")
         latency = ttft if ttft.bins else self._of_late("e2e_ms")

@@ -1,8 +1,8 @@
-"""The live figures of a run as Prometheus has them: names, labels, buckets, and the samples of this moment.
+"""The live figures of a run as Prometheus metrics: names, labels, buckets, and current samples.
 
-Base units throughout (seconds, bytes, ratios from 0 to 1). Counters and histograms begin at zero with each run and have
-every series that the run can have from the start, so that a first failure is a step from 0 to 1 and not a series out of
-nowhere, which no rate would show.
+All in base units (seconds, bytes, ratios from 0 to 1). Counters and histograms start at zero in each run and have all
+their series from the start. So the first failure is a step from 0 to 1; a series that appears with it would not show in
+rate().
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ LATENCY_BUCKETS_S = (
     300.0,
     600.0,
 )
-"""Upper bounds. A percentile is known to the bucket that it lies in; from 20 ms to 2 minutes none is wider than two
-thirds of its lower bound."""
+"""Upper bounds. A percentile is known to within its bucket; from 20 ms to 2 minutes no bucket is wider than two thirds
+of its lower bound."""
 TPOT_BUCKETS_S = (
     0.001,
     0.002,
@@ -86,11 +86,11 @@ TPOT_BUCKETS_S = (
     1.0,
 )
 SENDING_PHASES = PHASES[:2]
-"""Nothing is sent in the drain."""
+"""No requests are sent in the drain."""
 LIGHTS = {"grey": 0, "green": 1, "amber": 2, "red": 3}
 """Values of tokenswarm_validity."""
 _STALE_S = 10.0
-"""A worker that said nothing for so long is gone."""
+"""A worker that has been silent this long counts as lost."""
 _LABEL_CHARS = 200
 
 Kind = Literal["counter", "gauge", "histogram", "info"]
@@ -98,7 +98,7 @@ Kind = Literal["counter", "gauge", "histogram", "info"]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A metric: its name in a query (of a histogram without `_bucket`), kind, labels and meaning."""
+    """A metric: its name in a query (for a histogram without `_bucket`), kind, labels and meaning."""
 
     name: str
     kind: Kind
@@ -171,7 +171,7 @@ _REQUESTS = (
     ),
 )
 _OF_OBJECTIVES = ("tokenswarm_good_requests_total", "tokenswarm_window_good_answers_total")
-"""What is left out where no class has objectives that bound a request."""
+"""Left out if no class has SLOs that bound a request."""
 _TRUST = (
     Described(
         "tokenswarm_validity",
@@ -231,7 +231,7 @@ def _histogram_name(latency: Latency) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What is known of a run now beyond its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by
+    """What is known about a run now besides its live figures. `run`: the labels of tokenswarm_run_info. `in_flight`: by
     user class."""
 
     run: Mapping[str, str]
@@ -243,8 +243,8 @@ class Moment:
 
 
 def families(live: LiveStats, moment: Moment) -> Iterator[Metric]:
-    """The metrics of `exported` with their samples of now, in pieces of about a millisecond: a histogram comes once for
-    each user class, one after the other."""
+    """The metrics of `exported` with their current samples, in pieces of about a millisecond: a histogram is one piece
+    per user class."""
     names = sorted({*moment.user_classes, *moment.in_flight, *(name for _, name in live.tallies)})
     yield from _plain(_situation(moment, names))
     yield from _plain(_counters(live, names))
@@ -314,7 +314,7 @@ def _counters(live: LiveStats, names: list[str]) -> dict[str, Samples]:
 
 
 def _gauges(live: LiveStats, names: list[str], moment: Moment) -> dict[str, Samples]:
-    """Rates and shares that have no counters of their own; one that cannot be told yet has no sample."""
+    """Rates and shares without counters of their own; one that is unknown has no sample."""
     rates = [rate for rate in METRICS.rates() if rate.live and rate.gauge and rate.of_sums]
     gauges: dict[str, Samples] = {}
     for name in names if rates else ():
@@ -359,12 +359,12 @@ def _trust(live: LiveStats) -> dict[str, Samples]:
 
 
 def _printable(text: str) -> str:
-    """Text from an engine or a file as a label can hold it (a lone surrogate, for one, is no UTF-8)."""
+    """Make text from an engine or a file valid as a label (a lone surrogate, for example, is not valid UTF-8)."""
     return "".join(character if character.isprintable() else " " for character in text[:_LABEL_CHARS])
 
 
 def run_labels(manifest: Manifest, simulated: str) -> dict[str, str]:
-    """The labels of tokenswarm_run_info from run.json's content."""
+    """The labels of tokenswarm_run_info, from run.json."""
     return {
         "run_id": manifest.run_id or "",
         "engine": manifest.engine.name or "",

@@ -1,4 +1,4 @@
-"""What of the live figures is shown in the web UI, and how: from the registry of metrics, as plain JSON values.
+"""Which live figures the web UI shows, and how: from the registry of metrics, as plain JSON.
 
 `LiveStats.snapshot` has the values under the same keys.
 """
@@ -9,19 +9,19 @@ from tokenswarm.contract.metric import Latency, Metric, Place
 from tokenswarm.contract.metrics import METRICS
 
 _COUNTED = frozenset({"tok/s"})
-"""Units of which nobody reads decimals."""
+"""Units shown without decimals."""
 
 
 def layout() -> dict[str, object]:
     """`columns` of the table of user classes, `tiles` (each {key, title, unit, form, slo}), and the keys of the figures
     that are `charted`. `form`: number, count (no decimals) or percent; `slo`: the key of [slo] that bounds a latency;
-    `repeats`: the key of a figure that it may equal throughout, and is then left out.
+    `repeats`: the key of a figure that this one may always equal; it is then left out.
     """
     return {"columns": _entries(Place.TAB), "tiles": _entries(Place.TILE), "charted": charted()}
 
 
 def charted() -> list[str]:
-    """The keys of the figures whose time line is kept."""
+    """The keys of the figures whose timeline is kept."""
     return [str(entry["key"]) for entry in _entries(Place.CHART)]
 
 
@@ -34,7 +34,7 @@ def _entries(place: Place) -> list[dict[str, object]]:
 
 
 def _percentiles(latency: Latency, place: Place) -> list[dict[str, object]]:
-    """In a table the first column of a latency has its name, and the others stand beside it."""
+    """In the table, only the first column of a latency has its name."""
     title = latency.at(place).title
     entries = []
     for position, q in enumerate(latency.shown_percentiles(place)):

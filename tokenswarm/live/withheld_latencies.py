@@ -1,5 +1,5 @@
-"""Live latencies whose timing is not known well enough: they are withheld by the rule of the report, not shown until
-the report takes them back."""
+"""Withholds live latencies whose timing is too uncertain, by the rule of the report, so that the report need not
+retract what was shown."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tokenswarm.live.aggregate import TOKENS, UNCERTAINTY, LiveAggregate
 
 
 def error_bound_ms(tally: LiveAggregate, read_lag_ms: float | None) -> float | None:
-    """How far a stamp of these requests may be off: p99 of what each knows of its own; where none knows (answers that
-    were not streamed), how long received bytes lay unread."""
+    """The error bound of these requests in ms: p99 of their own bounds. Without any (answers that were not streamed):
+    how long received bytes waited to be read."""
     known = tally.latencies.get(UNCERTAINTY)
     return read_lag_ms if known is None else known.quantiles([0.99])[0]
 
 
 def untimed(tally: LiveAggregate, read_lag_ms: float | None) -> dict[str, str]:
-    """By key, the live latencies of these requests that may be off by too much, and why."""
+    """The live latencies of these requests whose error may be too large, with the reason by key."""
     bound_ms = error_bound_ms(tally, read_lag_ms)
     if bound_ms is None:
         return {}

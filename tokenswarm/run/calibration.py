@@ -1,4 +1,4 @@
-"""How many tokens a second can one worker of this machine time to within 2 ms? Measured, and remembered."""
+"""Measures and stores how many tokens/s one worker on this machine can time to within 2 ms."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tokenswarm.scenario.load_settings import Load
 ERROR_LIMIT_MS = 2.0
 CPU_LIMIT = 0.9
 STREAM_RATE = 100.0
-"""Tokens/s of each stream: an H100 with an 8B model gives one user about that."""
+"""Tokens/s per stream: about what an H100 with an 8B model gives one user."""
 ANSWER_TOKENS = 128
 REQUEST_TOKENS = 20
-"""What a request costs beside its tokens, in tokens (bench/client_scale.py: short answers against long ones)."""
+"""The overhead of a request, in tokens (bench/client_scale.py: short answers against long ones)."""
 LADDER = (20, 40, 80, 160, 240, 320, 480)
 """Streams of each step."""
 NOISY_BELOW = 0.6
-"""Share of a core below which the worker's own work does not explain a timing error: something else took its CPU."""
+"""Below this share of a core, the worker's own work does not explain a timing error: something else took the CPU."""
 _SPEED_KEPT = 0.9
 _SHARE_USED = 0.7
-"""A worker is planned for this share of what it can do."""
+"""Workers are planned for this share of their limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +39,18 @@ class Calibration:
     tokens_s: float
     streams: int
     limited_by: str
-    """What the next step broke, in words."""
+    """Which limit the next step broke, as a sentence."""
     cpu: str | None
     version: str
     at: str
 
     def workers_for(self, streams: int) -> int:
-        """Workers to use for so many streams at once, if each runs at STREAM_RATE."""
+        """Workers needed for so many concurrent streams at STREAM_RATE."""
         return max(1, math.ceil(streams / (self.streams * _SHARE_USED)))
 
 
 def path() -> Path:
-    """Where the calibration of this machine is kept."""
+    """Where the calibration of this machine is stored."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "tokenswarm" / "calibration.json"
 
@@ -78,7 +78,7 @@ def ladder_up_to(streams: int | None) -> tuple[int, ...]:
 
 
 def is_noise(step: TruthRun) -> bool:
-    """Whether what a step broke was not the worker's own doing."""
+    """Whether the machine, not the worker's own work, broke the limit."""
     return not step.lost and step.ttft_error_p99_ms > ERROR_LIMIT_MS and step.cpu_share < NOISY_BELOW
 
 
@@ -97,7 +97,7 @@ def calibrate(
     limit = "the end of the ladder: the true limit is higher"
     for streams in ladder:
         broken = None
-        for _ in range(2):  # one disturbance from outside is not the machine's limit
+        for _ in range(2):  # a single disturbance from outside is not the machine's limit
             figures = run(KnownLoad(streams, STREAM_RATE, ANSWER_TOKENS, seconds))
             broken = what_breaks(streams, figures)
             on_step(streams, figures, broken)
@@ -135,7 +135,7 @@ def _store(result: Calibration) -> None:
 
 
 def stored() -> Calibration | None:
-    """The calibration of this machine; None if there is none, or it is of another version or processor."""
+    """The calibration of this machine; None if there is none, or if it was made with another version or processor."""
     result = read_note(path(), Calibration)
     if result is None or result.streams < 1 or result.tokens_s <= 0:
         return None
@@ -144,8 +144,8 @@ def stored() -> Calibration | None:
 
 
 def advice(load: Load, answer_tokens: int, workers: int) -> str | None:
-    """A sentence for a load on `workers` workers, with answers of at most so many tokens; None if all is well, or where
-    this machine was never calibrated."""
+    """Advice about a load on `workers` workers with answers of at most so many tokens; None if all is well or this
+    machine was never calibrated."""
     calibration = stored()
     if calibration is None:
         return None
@@ -154,7 +154,8 @@ def advice(load: Load, answer_tokens: int, workers: int) -> str | None:
         wanted, what = calibration.workers_for(streams), f"up to {streams} streams at {STREAM_RATE:g} tokens/s each"
     else:
         rate = max(load.rate, load.rate_end or 0.0, *(load.rate_steps or ()))
-        # An open loop has as many streams as the engine is slow; what has to be timed is what the arrivals ask for.
+        # The streams of an open loop depend on the engine's speed; what has to be timed follows from the arrival
+        # rate.
         wanted = max(1, math.ceil(rate * (answer_tokens + REQUEST_TOKENS) / (calibration.tokens_s * _SHARE_USED)))
         what = f"{rate:g} requests/s of up to {answer_tokens} tokens each"
     cores = host_facts().cores or wanted

@@ -1,7 +1,6 @@
-"""The load generator judged against a server that knows the truth.
-
-Starts the simulator's flat profile with a truth log, loads it with the real thing (Locust, prompts, records, health),
-and compares what the rows say with when the server really wrote. Used by `calibrate` and by the benchmarks.
+"""Checks the load generator against a server with a truth log. Starts the simulator's flat profile, loads it with the
+complete load generator (Locust, prompts, records, health), and compares the rows with when the server really wrote.
+Used by `calibrate` and by the benchmarks.
 """
 
 from __future__ import annotations
@@ -28,42 +27,42 @@ from tokenswarm.sim.truth import read_truth
 
 _WARMUP_S = 3
 _MARGIN_S = 1.0
-"""Cut from both ends of the window for CPU and rates: ramps are not the steady state."""
+"""Cut from both ends of the window for CPU and rates, since ramps are not steady state."""
 _SETTLE_S = 10.0
 _STAMP_COST_MS = 0.1
-"""What two readings of clocks cost."""
+"""The cost of two clock readings, in ms."""
 MODEL = "sim-8b"
 
 
 @dataclass(frozen=True, slots=True)
 class TruthRun:
-    """What was found. Errors are absolute values: what the row says minus what was true."""
+    """The result. Errors are absolute differences between row and truth."""
 
     requests: int
     lost: int
-    """Requests that did not succeed, or that the server knows nothing of."""
+    """Requests that failed or are missing in the server's log."""
     tokens_s: float
     cpu_us_per_token: float
     cpu_share: float
-    """Of one core, by the Locust process."""
+    """CPU use of the Locust process, as a share of one core."""
     ttft_error_p50_ms: float
     ttft_error_p99_ms: float
     e2e_error_p99_ms: float
     bound_p99_ms: float
-    """What the run itself says its TTFT error is at most (p99)."""
+    """The run's own bound on its TTFT error (p99)."""
     beyond_bound: int
-    """Requests whose error exceeded their own bound."""
+    """Requests whose error exceeds their own bound."""
     server_late_p99_ms: float
-    """Lateness of the server against its own model: a server that is late itself judges nobody."""
+    """Lateness of the server against its own model. A late server cannot judge the load generator."""
     rss_growth_mb: float
     """Resident memory of the Locust process at the end of the window minus at its beginning, MiB. A window of over a
     minute begins 10 s later for this: buffers reach their size and connections their number first."""
     waited_s: float
-    """Seconds in which the Locust process was ready to run but had no CPU: what others took from it."""
+    """Seconds in which the Locust process was ready to run but had no CPU."""
 
 
 class FlatServer:
-    """The simulator with a fixed TTFT and a fixed gap, in a process of its own."""
+    """The simulator with fixed TTFT and token gap, as a separate process."""
 
     def __init__(self, folder: Path, *, ttft_ms: float, gap_ms: float, core: int | None = None) -> None:
         self._log = folder / "truth.csv"
@@ -89,19 +88,19 @@ class FlatServer:
         self.url = line.removeprefix("listening on ").strip()
 
     def stop(self) -> dict[str, dict[str, object]]:
-        """End it; returns the truth by request id."""
+        """Stop it; returns the truth by request ID."""
         self._process.terminate()
         self._process.wait(20)
         return {str(row["request_id"]): row for row in read_truth(self._log)}
 
 
 def pinned(command: list[str], core: int | None) -> list[str]:
-    """The command kept to one core, if one is given."""
+    """The command, pinned to `core` unless that is None."""
     return command if core is None else ["taskset", "-c", str(core), *command]
 
 
 def cores() -> tuple[int | None, int | None]:
-    """A core for the server and one for the load generator; None where there is only one, or no way to choose."""
+    """(server core, load generator core); None if there is only one core or affinity cannot be set."""
     if not hasattr(os, "sched_getaffinity"):
         return None, None
     mine = sorted(os.sched_getaffinity(0))
@@ -126,7 +125,7 @@ class KnownLoad:
 
 
 def truth_run(load: KnownLoad) -> TruthRun:
-    """Put that load on a server whose timing is known, and compare. Raises UserError (LOAD_GENERATOR) if the load
+    """Run that load against a server whose timing is known, and compare. Raises UserError (LOAD_GENERATOR) if the load
     generator fails."""
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="tokenswarm-truth-") as name:
@@ -184,11 +183,11 @@ def _waited_s(pid: int) -> float:
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
-        return 0.0  # not Linux, or gone
+        return 0.0  # not Linux, or the process has ended
 
 
 def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, waited_s: float) -> TruthRun:
-    """Rows of a run folder against the truth. `offset_s`: wall clock minus monotonic clock of this machine."""
+    """Compare a run's rows with the truth. `offset_s`: this machine's wall clock minus its monotonic clock."""
     manifest = read_manifest(run)
     window = next((phase for phase in manifest.phases if phase.name == "measure"), None)
     if window is None:
@@ -229,8 +228,8 @@ def judge(run: Path, truth: Mapping[str, Mapping[str, Any]], offset_s: float, wa
 
 
 def _is_beyond(off_ms: float, bound_ms: float, true: Mapping[str, Any]) -> bool:
-    """Whether a TTFT that is off by so much, from the server's stamp before its first write on, is so by more than its
-    own bound. The token arrived within that write call, in which the server may be held."""
+    """Whether a TTFT error exceeds its own bound. `off_ms` counts from before the server's first write; the token left
+    during that write, in which the server may be held."""
     writing_ms = ((true.get("first_written_ns") or true["first_write_ns"]) - true["first_write_ns"]) / 1e6
     return max(off_ms - writing_ms, -off_ms) > bound_ms + _STAMP_COST_MS
 

@@ -1,4 +1,4 @@
-"""The workloads: what is asked, as sessions of prompts. `create` makes the one that a scenario names."""
+"""The workloads, which generate sessions of prompts. `create` makes the one that a scenario names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Message", "Prompt", "Session", "Workload", "WorkloadSettings", "crea
 
 
 def create(scenario: Scenario, corpus: Corpus, seed: int, salt: str) -> Workload:
-    """The scenario's workload. `salt` is the text itself ("" = none), no longer the word "run".
+    """The scenario's workload. `salt` is the text itself ("" = none), not the word "run".
 
     Raises UserError (CORPUS) if the corpus is too short for the scenario's lengths.
     """

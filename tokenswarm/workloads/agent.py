@@ -1,8 +1,9 @@
-"""Agents with tools: a human's request is worked on turn by turn, and each turn's prompt grows by what a tool gave.
+"""Agents with tools: an agent works on a human's request turn by turn, and each prompt grows by a tool's result.
 
-All agents share a system prompt and definitions of tools; each session has a context as of a repository. A session is
-some tasks (requests of the human), a task some steps (calls of tools); the last step of a task is its report. At a step
-sub-agents may be started: they have contexts of their own, work at the same time, and the next step waits for all.
+All agents share a system prompt and tool definitions; each session has a context that looks like a repository. A
+session has several tasks (requests of the human), and a task several steps (tool calls); a task's last step is its
+report. A step may start sub-agents: they have their own contexts and work in parallel, and the next step waits for all
+of them.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ _REQUESTS = (
 _NO_CALL = "That was no call of a tool that can be carried out. This is what it would have given:\n\n"
 _SHOWN = "The report was shown to the human."
 _REMEMBERED = 8
-"""System prompts that are kept at hand: those of sessions that begin now."""
+"""Number of system prompts to cache, for sessions that begin now."""
 _FILE_TOKENS = 400
-"""Of one file in a context, about."""
+"""Approximate size of one file in a context."""
 
 Delay = Annotated[Distribution, BeforeValidator(seconds_of_distribution)]
 
@@ -120,7 +121,7 @@ class AgentSettings(SystemPromptSettings):
     def completed_scenario(
         cls, values: dict[str, Any], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
-        """See `WorkloadSettings`: refuses what would measure something else than it says."""
+        """See `WorkloadSettings`. Refuses settings that would measure something else than they say."""
         endpoint = values.get("endpoint") or {}
         if endpoint.get("api", "chat") != "chat":
             raise UserError(
@@ -133,7 +134,7 @@ class AgentSettings(SystemPromptSettings):
 
 @dataclass(frozen=True, slots=True)
 class AgentStep:
-    """What is planned to follow a turn: a result of so many tokens after `delay_s`, and sub-agents."""
+    """What follows a turn by plan: a tool result of so many tokens after `delay_s`, and sub-agents."""
 
     result_tokens: float
     delay_s: float
@@ -142,7 +143,7 @@ class AgentStep:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What is asked of an agent, and the turns that it takes. Lengths in tokens."""
+    """The task of an agent, and its turns. Lengths in tokens."""
 
     request_tokens: float
     context_tokens: float
@@ -151,7 +152,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class _Material:
-    """What every session of a workload draws on."""
+    """What all sessions of a workload share."""
 
     settings: AgentSettings
     corpus: Corpus
@@ -161,14 +162,14 @@ class _Material:
     answer_tokens: int
 
     def text(self, rng: Random, tokens: float) -> str:
-        """A piece of the corpus of about that many tokens."""
+        """An excerpt of the corpus of about that many tokens."""
         return self.lengths.excerpt(self.corpus, rng, max(2.0, tokens))
 
     def assignment(
         self, rng: Random, steps: Distribution, context_tokens: float, room: float, sub_agents: bool
     ) -> Assignment | None:
-        """Draws what fits into `room` tokens with answers of the greatest length: fewer steps if need be; None if not
-        one fits."""
+        """Draw an assignment that fits into `room` tokens with answers of maximum length, with fewer steps if needed;
+        None if not even one step fits."""
         settings = self.settings
         request = settings.request_tokens.sample(rng)
         room -= request + context_tokens
@@ -203,7 +204,7 @@ class _Material:
         return tuple(each for each in drawn if each is not None)
 
     def tasks(self, rng: Random, room: float) -> tuple[Assignment, ...]:
-        """The tasks of a session, of which the first brings its context; at least one step."""
+        """The tasks of a session, with at least one step in total. The first one brings the context."""
         settings = self.settings
         least = settings.request_tokens.typical() + self.answer_tokens
         context = min(settings.context_tokens.sample(rng), max(0.0, room - least))
@@ -221,7 +222,7 @@ class _Material:
         return tuple(drawn) or (Assignment(settings.request_tokens.typical(), context, (AgentStep(0.0, 0.0),)),)
 
     def repository(self, rng: Random, tokens: float) -> str:
-        """A context as of a repository: a list of files, and the texts of some."""
+        """A context that looks like a repository: a list of files, and the texts of some."""
         paths = [file_path(rng) for _ in range(max(1, round(tokens / _FILE_TOKENS)))]
         files = (f"=== {path} ===\n{self.text(rng, tokens / len(paths) - 8)}\n" for path in paths)
         return "Files:\n" + "\n".join(paths) + "\n\n" + "\n".join(files)
@@ -256,7 +257,7 @@ class AgentWorkload(Workload):
         require_text(corpus, settings.system_tokens * self.chars_per_token, "agent.system_tokens")
 
     def _require_room(self) -> None:
-        """Raises UserError (USAGE) where a usual session could not have the lengths that were asked for."""
+        """Raises UserError (USAGE) if a typical session cannot have the lengths in the settings."""
         settings = self._material.settings
         shared = self._tool_tokens + settings.system_tokens
         step = settings.request_tokens.typical() + self._material.answer_tokens
@@ -270,7 +271,7 @@ class AgentWorkload(Workload):
             )
 
     def notes(self) -> list[str]:
-        """See `Workload`: what an open loop's rate leaves out."""
+        """See `Workload`. Says what an open loop's rate does not count."""
         return (
             []
             if not self._beside_the_rate
@@ -289,7 +290,7 @@ class AgentWorkload(Workload):
         return AgentSession(phase, number, _Work(material, self._shared(scope), material.tasks(rng, room)))
 
     def _shared_of(self, scope: str) -> _Shared:
-        """What all agents of a scope share."""
+        """What all agents in a scope share."""
         settings, stamp = self._material.settings, cache_buster_prefix(self.salt, scope)
         rules = settings.system_tokens - len(INSTRUCTION) / self.chars_per_token
         system = stamp + INSTRUCTION + self._material.text(rng_for(self.seed, scope, "system"), rules)
@@ -302,7 +303,7 @@ class AgentWorkload(Workload):
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What agents share: their system prompt, that of their sub-agents, and the body's keys with the tools."""
+    """What agents share: their system prompt, that of their sub-agents, and the body fields with the tools."""
 
     system: str
     sub_system: str
@@ -311,7 +312,7 @@ class _Shared:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What one agent has before it."""
+    """The assignments of one agent."""
 
     material: _Material
     shared: _Shared
@@ -319,8 +320,8 @@ class _Work:
 
 
 class AgentSession(Session):
-    """The tasks of one agent, one after the other in one history. `of`: the step of another agent's task that a
-    sub-agent is for; `name`: which sub-agent it is."""
+    """The tasks of one agent, one after another in one history. For a sub-agent, `of` is the step of the other agent's
+    task that it works for, and `name` says which sub-agent it is."""
 
     def __init__(self, phase: str, number: int, work: _Work, name: str = "", of: TaskStep | None = None) -> None:
         super().__init__(phase, number)
@@ -334,7 +335,7 @@ class AgentSession(Session):
         self._sub_agents: list[AgentSession] = []
         self._waiting: list[AgentSession] = []
         self.report = ""
-        """What it said last."""
+        """Its last message."""
 
     def record_answer(self, answer: str, calls: Sequence[ToolCall] = ()) -> None:
         """See `Session`."""
@@ -343,11 +344,11 @@ class AgentSession(Session):
         self.report = answer
 
     def record_unsent(self, answer: str) -> None:
-        """See `Session`: what was never asked was answered by the script."""
+        """See `Session`. Turns that were never sent have scripted answers."""
         self._unsent = True
 
     def sub_sessions(self) -> Sequence[Session]:
-        """The sub-agents that were started at this step."""
+        """The sub-agents started at this step."""
         self._waiting, self._sub_agents = self._sub_agents, []
         return self._waiting
 
@@ -390,20 +391,20 @@ class AgentSession(Session):
         return {"role": "user", "content": context + rng.choice(_REQUESTS) + material.text(rng, task.request_tokens)}
 
     def _follow(self, step: AgentStep, rng: Random, turn: int, last: bool) -> list[Message]:
-        """What a turn adds to the history: the answer, and what its tools gave. Whatever is drawn is drawn on either
-        kind of answer, so that the rest of the session is the same."""
+        """Add a turn's answer and its tool results to the history. The same random draws are made for either kind of
+        answer, so that the rest of the session does not depend on it."""
         material, answer, calls = self._work.material, self._take_answer(), self._calls
         kind = REPORT if last else DELEGATE if step.sub_agents else None
         scripted = scripted_call(rng, material.settings.tools, f"c{turn:08d}", kind)
         result = _SHOWN if last and self._of is None else material.text(rng, step.result_tokens)
         by_script = material.settings.assistant_turns == "corpus" or self._unsent
-        if not by_script and self._waiting:  # cut to what was planned, for the history must not outgrow its limit
+        if not by_script and self._waiting:  # cut to the planned length, so that the history stays within its limit
             reports = "\n\n".join(f"Report of helper {n}: {each.report}" for n, each in enumerate(self._waiting, 1))
             result = reports[: max(1, len(result))]
         self._calls, self._waiting, self._unsent = (), [], False
         if by_script:
             calls = (scripted,)
-        if not calls or not all(is_json(call.arguments) for call in calls):  # servers refuse such a call in a history
+        if not calls or not all(is_json(call.arguments) for call in calls):  # servers reject such a call
             return [
                 {"role": "assistant", "content": answer.strip() or "(nothing)"},
                 {"role": "user", "content": _NO_CALL + result},

@@ -1,7 +1,6 @@
-"""The tools that agents have: definitions as the chat API takes them, calls on script, and what makes a call valid.
-
-Written for this project after the tools that coding agents have. Texts in arguments have a longest length, so that a
-constrained answer ends also where the model's weights are random.
+"""The tools of agents: definitions for the chat API, scripted calls, and the check of a call. Written for this project,
+modeled on the tools of coding agents. Strings in arguments have a maximum length, so that a constrained answer ends
+even if the model's weights are random.
 """
 
 from __future__ import annotations
@@ -97,9 +96,10 @@ DELEGATE, REPORT = "delegate", "report"
 
 
 def definitions(count: int, stamp: str = "") -> list[dict[str, Any]]:
-    """The first `count` tools, the last two of all always among them, as `tools` of a request. `stamp` begins the
-    first description: chat templates put tools in front of the system prompt, so that its salt alone would come late.
-    They are `strict`: without it vLLM holds arguments to JSON alone, not to their schema.
+    """The first `count` tools as `tools` of a request; the last two of the list are always included. `stamp` is put at
+    the start of the first description: chat templates place tools before the system prompt, so a salt in the system
+    prompt would come too late. The tools are `strict`: otherwise vLLM constrains arguments to JSON but not to their
+    schema.
     """
     kept = (*_DEFINED[: count - 2], *_DEFINED[-2:])
     return [
@@ -123,7 +123,7 @@ def definitions(count: int, stamp: str = "") -> list[dict[str, Any]]:
 
 @cache
 def calls_fit(count: int) -> Callable[[Sequence[ToolCall]], bool]:
-    """A check that there is a call, and that the arguments of each fit the schema of its tool, by jsonschema."""
+    """A check that there is a call and that each call's arguments match its tool's schema, by jsonschema."""
     checks = {tool["function"]["name"]: fits_schema(tool["function"]["parameters"]) for tool in definitions(count)}
 
     def why(calls: Sequence[ToolCall]) -> str | None:
@@ -138,7 +138,7 @@ def calls_fit(count: int) -> Callable[[Sequence[ToolCall]], bool]:
 
 
 def scripted_call(rng: Random, count: int, call_id: str, name: str | None = None) -> ToolCall:
-    """A valid call as a model might write it, of the tool of that name or of any that is no end of a task."""
+    """A valid call as a model might write it, of the named tool or of any tool that does not end a task."""
     tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in definitions(count)}
     chosen = name or rng.choice([each for each in tools if each not in (DELEGATE, REPORT)] or [REPORT])
     arguments = {key: _value(key, schema, rng) for key, schema in tools[chosen]["properties"].items()}
@@ -156,5 +156,5 @@ def _value(key: str, schema: Schema, rng: Random) -> object:
 
 
 def file_path(rng: Random) -> str:
-    """A path as repositories have them."""
+    """A typical path in a repository."""
     return f"{rng.choice(_FOLDERS)}/{rng.choice(_FILES)}_{rng.randrange(100)}.py"

@@ -1,9 +1,9 @@
-"""Sessions that are under way when a run begins.
+"""Sessions that are already under way when a run begins.
 
-Whoever looks at a service at some moment finds a user in the middle of a session, and in a long one more likely than in
-a short one: session lengths are then biased by length, and the age is uniform within it (the inspection paradox of
-renewal theory; Cox, Renewal Theory, 1962, section 5.4). A run that let all users begin a session at once would serve
-young sessions first and old ones later, and its figures would depend on how long it lasts.
+At any moment, the users of a service are in the middle of a session, more likely of a long one than of a short one: the
+length of such a session is length-biased, and its age is uniform within it (the inspection paradox of renewal theory;
+Cox, Renewal Theory, 1962, section 5.4). A run in which all users begin a session at once would serve young sessions
+first and old ones later, and its figures would depend on its duration.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tokenswarm.base.tool_call import ToolCall
 from tokenswarm.workloads.base import BEFORE, Prompt, Session, Workload, rng_for
 
 CANDIDATES = 8
-"""Sessions among which one is drawn in proportion to its turns. More would be nearer to the law, and cost more."""
+"""Number of sessions from which one is drawn in proportion to its turns. More would be closer to the law and cost more.
+"""
 _MOST_TURNS = 200
-"""Turns that are looked at; a user's own session may be endless."""
+"""Most turns to look at, since a user-written session may be endless."""
 
 
 def under_way(workload: Workload, number: int, at_s: float, answer_tokens: float) -> Session:
-    """The session that user `number` is in the middle of when it comes, `at_s` seconds after the run's start.
-
-    Turns before that were never sent; their answers are texts of the corpus, of at most `answer_tokens` tokens. Where
-    no session has more than one turn, there is nothing to be in the middle of, and it is an ordinary one.
+    """The session that user `number` is in the middle of when it arrives, `at_s` seconds after the run's start. Its
+    earlier turns were never sent; their answers are corpus texts of at most `answer_tokens` tokens. If sessions have
+    only one turn, this is an ordinary session.
     """
     rng = rng_for(workload.seed, BEFORE, "age", number)
     sessions = [Joined(workload, number * CANDIDATES + place, at_s, answer_tokens) for place in range(CANDIDATES)]
@@ -38,7 +38,7 @@ def under_way(workload: Workload, number: int, at_s: float, answer_tokens: float
 
 
 class Joined(Session):
-    """A session of the workload from some turn on."""
+    """A session of the workload, starting from some turn."""
 
     def __init__(self, workload: Workload, number: int, at_s: float, answer_tokens: float) -> None:
         super().__init__(BEFORE, number)
@@ -49,7 +49,7 @@ class Joined(Session):
         self._skipped = 0
 
     def length(self) -> int:
-        """Turns of the whole session; if it is not known, those that it has with made-up answers."""
+        """Turns of the whole session. If unknown: its turns with corpus answers."""
         if self._whole.turns is not None:
             return self._whole.turns
         rng, count = rng_for(*self._source), 0
@@ -59,7 +59,7 @@ class Joined(Session):
         return count
 
     def skip(self, turns: int) -> None:
-        """Leave out the first `turns`."""
+        """Skip the first `turns`."""
         self._skipped = turns
         if self._whole.turns is not None:
             self.turns = self._whole.turns - turns

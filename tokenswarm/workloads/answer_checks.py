@@ -1,4 +1,4 @@
-"""What makes an answer valid: a check of its text, from what a scenario or a workload says. Pure."""
+"""Checks of an answer's text, from the settings of a scenario or workload. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _UNDECODED = "\N{REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True, slots=True)
 class Explained(Generic[_Checked]):
-    """A check that can say what is wrong. `why`: None where nothing is."""
+    """A check that can say what is wrong. `why` returns None if nothing is."""
 
     why: Callable[[_Checked], str | None]
 
@@ -34,12 +34,12 @@ class Explained(Generic[_Checked]):
 
 
 def why_not(check: Callable[[_Checked], bool] | None, checked: _Checked) -> str | None:
-    """What a check says against something; None where it passes, or cannot say."""
+    """What a check finds wrong; None if it passes or cannot explain."""
     return check.why(checked) if isinstance(check, Explained) else None
 
 
 def why_no_json(answer: str) -> str | None:
-    """What keeps the whole answer from being one JSON value; NaN and Infinity are none."""
+    """Why the whole answer is not one JSON value, or None. NaN and Infinity are not JSON."""
     try:
         json_value(answer, constants=_refuse)
     except ValueError as error:
@@ -48,7 +48,7 @@ def why_no_json(answer: str) -> str | None:
 
 
 def is_json(answer: str) -> bool:
-    """Whether the whole answer is one JSON value."""
+    """Whether the whole answer is a single JSON value."""
     return why_no_json(answer) is None
 
 
@@ -57,9 +57,9 @@ def _refuse(constant: str) -> None:
 
 
 def fits_schema(schema: Mapping[str, object], trusted: bool = False) -> Check:
-    """A check that an answer is JSON that fits the schema, by its draft (default: the newest). References are resolved
-    within the schema only: none is fetched. Raises UserError (USAGE) if the schema is none, which takes some ms to
-    tell; not of one that is `trusted`."""
+    """A check that an answer is JSON that matches the schema, by its draft (default: the newest). References are
+    resolved only within the schema; nothing is fetched. Raises UserError (USAGE) for an invalid schema, unless it is
+    `trusted` (the validation takes some ms)."""
     kind = validator_for(schema)
     try:
         if not trusted:
@@ -81,7 +81,7 @@ def fits_schema(schema: Mapping[str, object], trusted: bool = False) -> Check:
 def _against_schema(validator: Validator, answer: str) -> str | None:
     try:
         error = next(validator.iter_errors(json_value(answer)), None)
-    except RecursionError:  # by a schema that leads to itself
+    except RecursionError:  # for a schema that refers to itself endlessly
         return "too deeply nested to be held against the schema"
     if error is None:
         return None
@@ -89,13 +89,13 @@ def _against_schema(validator: Validator, answer: str) -> str | None:
     reason = f"{place}: {error.message}" if place else error.message
     if len(reason) > _REASON_CHARS:
         reason = f"{reason[: _REASON_CHARS // 2]} … {reason[-_REASON_CHARS // 2 :]}"
-    # Each byte that is no UTF-8 becomes a character of its own: the text is longer than the engine held it to be.
+    # Each invalid UTF-8 byte becomes a character, so the text is longer than the engine counted.
     return f"{reason} (the answer holds bytes that are no UTF-8: {_UNDECODED})" if _UNDECODED in answer else reason
 
 
 @cache
 def with_bounded_patterns(kind: object) -> Any:
-    """The validator of a draft, whose patterns take no longer than their bound. Its checks raise TooSlow."""
+    """The validator of a draft with a time limit on patterns. Its checks raise TooSlow."""
     return extend(
         kind, {"pattern": _pattern, "patternProperties": _pattern_properties, "additionalProperties": _additional}
     )
@@ -124,7 +124,7 @@ def _additional(validator: Any, wanted: object, instance: Any, schema: Any) -> I
 
 
 def _foreign_reference(value: object) -> str | None:
-    """A `$ref` that points out of the schema: the validator would fetch it from the network."""
+    """A `$ref` that points outside the schema, which the validator would fetch from the network."""
     if isinstance(value, Mapping):
         reference = value.get("$ref")
         if isinstance(reference, str) and not reference.startswith("#"):
@@ -136,13 +136,13 @@ def _foreign_reference(value: object) -> str | None:
 
 
 def matches(pattern: str) -> Check:
-    """A check that the whole answer matches, white space at its ends apart."""
+    """A check that the whole answer matches, ignoring white space at both ends."""
     compiled = bounded(pattern)
     return lambda answer: compiled.matches_whole(answer.strip())
 
 
 def check_of(output: Output) -> Check | None:
-    """The check that [output] asks for, if any. Raises UserError (USAGE)."""
+    """The check configured in [output], if any. Raises UserError (USAGE)."""
     if output.check == "json":
         return Explained(why_no_json)
     if output.check == "json_schema":
@@ -151,7 +151,7 @@ def check_of(output: Output) -> Check | None:
 
 
 def with_check(prompt: Prompt, check: Check | None) -> Prompt:
-    """The prompt with a further check: its answer is valid if it passes this and its own."""
+    """The prompt with an additional check: an answer is valid if it passes both."""
     if check is None:
         return prompt
     own = prompt.check

@@ -1,4 +1,4 @@
-"""What the workloads share: a prompt, a session of prompts, and the salt.
+"""What the workloads share: prompts, sessions of prompts, and the salt.
 
 Everything here is a pure function of (scenario, corpus, seed, salt, phase, number): no clock, no network.
 """
@@ -29,7 +29,7 @@ Message = dict[str, Any]
 
 
 class SystemPromptSettings(WorkloadSettings):
-    """Settings of a workload whose sessions share a system prompt, or an instruction."""
+    """Settings of a workload whose sessions share a system prompt or an instruction."""
 
     new_system_prompts_per_minute: Rate = Field(
         default=0.0, description="how often the shared system prompt is replaced by a new one, with steady prompts"
@@ -37,14 +37,14 @@ class SystemPromptSettings(WorkloadSettings):
 
 
 STEADY = "steady"
-"""Names the shared parts of all phases where warm-up and measured phase draw from the same ones."""
+"""The scope of shared parts that warm-up and measured phase both use."""
 BEFORE = "before"
-"""Names sessions that began before anything was sent (see `workloads.ages`), as `warmup` and `measure` name others."""
+"""The phase name of sessions that began before the run (see `workloads.ages`), beside `warmup` and `measure`."""
 
 
 class TaskStep(NamedTuple):
-    """A place in a task: what somebody wants done, in so many `steps`. step: from 1; None for a request that is made on
-    behalf of one of them, such as a sub-agent's."""
+    """The position of a request in a task of so many `steps`. step: from 1; None for a request on behalf of a step,
+    such as a sub-agent's."""
 
     task: str
     step: int | None
@@ -53,18 +53,16 @@ class TaskStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request's worth of question.
-
-    messages: chat messages, ready to send. conversation: identity of the session, such as `measure-000012`.
-    turn: 1-based position in it. shared_prefix_chars: leading characters (message contents, joined) that other or
-    earlier requests' prompts begin with too, by design. document: identity of the shared document or kind of task, ""
-    if there is none. check: the scenario's own check of the answer text, if it has one. max_tokens: overrides [output].
-    body: further keys of the request body, over [output].extra; `temperature` goes before the
-    scenario's. Raises ValueError for any other that tokenswarm sets itself.
-    pause_after_s: how long the user waits after the answer, where that is on record; else the scenario says.
-    private: its text is somebody's own, and must stand in no detail of an error. token_ids: what is sent in place of
-    the messages, to /v1/completions; the messages then stand for it, a few characters each, where prompts are compared.
-    check_calls: the check of the answer's calls of tools. task: the task that it belongs to.
+    """The prompt of one request. messages: chat messages, ready to send. conversation: identity of the session, such as
+    `measure-000012`. turn: 1-based position in it. shared_prefix_chars: leading characters (message contents, joined)
+    that prompts of other or earlier requests have too, by design. document: identity of the shared document or kind of
+    task, "" if there is none. check: the scenario's check of the answer text, if any. max_tokens: overrides [output].
+    body: further fields of the request body; they override [output].extra, and `temperature` overrides the scenario's.
+    Raises ValueError for any other field that tokenswarm sets itself. pause_after_s: the recorded pause after the
+    answer; None to use the scenario's. private: the text is the user's own and must not appear in error details.
+    token_ids: sent to /v1/completions in place of the messages; the messages then represent them, a few characters
+    each, where prompts are compared. check_calls: the check of the answer's tool calls. task: the task that it belongs
+    to.
     """
 
     messages: list[Message]
@@ -93,22 +91,22 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class RecordedTime:
-    """When a request is due: not before `at_s`, seconds into the measured phase, nor sooner than `delay_s` after the
-    end of the answer before it in its session. None: nothing is on record."""
+    """When a request is due: not before `at_s` (seconds into the measured phase), and not sooner than `delay_s` after
+    the end of the previous answer in its session. None: not recorded."""
 
     at_s: float | None
     delay_s: float | None
 
     def due(self, phase_start: float, answered_at: float) -> float:
-        """The moment, in the time in which the two others are given."""
+        """The due time, on the same clock as the arguments."""
         after_answer = answered_at + (self.delay_s or 0.0)
         return after_answer if self.at_s is None else max(phase_start + self.at_s, after_answer)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
-    """A request of the measured phase that is planned in advance. Lengths in tokens; None: not on record. hash_ids: of
-    blocks of `block_tokens` each, equal ones in a `scope` are equal text."""
+    """A request of the measured phase that is planned in advance. Lengths in tokens; None: not recorded. hash_ids: one
+    per block of `block_tokens`; within a `scope`, equal IDs mean equal text."""
 
     conversation: str
     turn: int
@@ -121,22 +119,22 @@ class PlannedRequest:
 
 
 class Session(ABC):
-    """One conversation, reading, document or task. Iterate over it, and tell it each answer:
+    """One conversation, reading, document or task. Iterate over it, and record each answer:
 
         for prompt in session:
             session.record_answer(ask(prompt))
 
-    An answer that was not recorded counts as empty. Each iteration begins the same session anew.
+    An answer that was not recorded counts as empty. Each iteration starts the same session again.
     """
 
     turns: int | None = None
-    """Requests that it is planned to have; it may end sooner. None: not known. An open loop binds arrivals by it."""
+    """Planned number of requests; the session may end sooner. None: unknown. An open loop uses it to bind arrivals."""
     schedule: Sequence[RecordedTime] | None = None
-    """When its requests are due, where that is on record; then no others are bound to it."""
+    """Recorded times of its requests, or None. If given, no other arrivals are bound to it."""
     begins_after_s: float = 0.0
-    """Of a sub-agent's: how long after the answer that started it."""
+    """For a sub-agent: seconds after the answer that started it."""
     awaited: bool = True
-    """Of a sub-agent's: whether the agent that started it waits for its end."""
+    """For a sub-agent: whether the agent that started it waits for its end."""
 
     def __init__(self, phase: str, number: int) -> None:
         self.phase = phase
@@ -144,17 +142,16 @@ class Session(ABC):
         self._last_answer = ""
 
     def record_answer(self, answer: str, calls: Sequence[ToolCall] = ()) -> None:
-        """Take in the text of the answer to the last prompt, and its calls of tools: they may become part of the next
-        one."""
+        """Record the text of the answer to the last prompt, and its tool calls: they may become part of the next
+        prompt."""
         self._last_answer = answer
 
     def record_unsent(self, answer: str) -> None:
-        """The last prompt was never sent (see `workloads.ages`); `answer`: a text that stands for its answer."""
+        """Record that the last prompt was never sent (see `workloads.ages`); `answer` is a text used as its answer."""
         self.record_answer(answer)
 
     def sub_sessions(self) -> Sequence[Session]:
-        """Sessions that go on at the same time, now that the last answer is recorded, before the next prompt: those of
-        sub-agents. By default none."""
+        """Sessions of sub-agents to run now, between the last recorded answer and the next prompt. By default none."""
         return ()
 
     def _take_answer(self) -> str:
@@ -182,58 +179,56 @@ class Workload(ABC):
         self.chars_per_token = self.lengths.chars_per_token
         self.corpus, self.seed, self.salt = corpus, seed, salt
         self.answer_tokens: float = scenario.output.max_tokens
-        """About how long an answer is, tokens."""
+        """Approximate length of an answer, in tokens."""
 
     sessions_in_all: int | None = None
-    """How many sessions the measured phase has, each once; then it is over. None: without end."""
+    """Number of sessions in the measured phase, each sent once; then the phase is over. None: unlimited."""
 
     def recorded_starts(self) -> Sequence[float] | None:
-        """When the sessions of the measured phase begin, seconds into it, where that is on record: rising, one each."""
+        """Recorded start times of the sessions of the measured phase, in seconds into it, ascending; None if not
+        recorded."""
         return None
 
     def planned(self) -> Iterator[PlannedRequest] | None:
-        """All requests of the measured phase, where they are on record."""
+        """All requests of the measured phase, if they are recorded."""
         return None
 
     def notes(self) -> list[str]:
-        """What a reader of the run should know of the prompts: sentences."""
+        """Sentences about the prompts for readers of the run."""
         return []
 
     probed: str = "these prompts"
-    """What `probes` are, in words."""
+    """A description of `probes`."""
 
     def probes(self) -> Sequence[Prompt]:
-        """Prompts whose lengths in the engine's tokens a run measures before it begins. By default none."""
+        """Prompts whose token counts a run measures with the engine before it begins. By default none."""
         return ()
 
     def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, object], str | None]:
-        """(settings, a sentence for a reader of the run or None) that follow from the lengths of the probes. Raises
-        ValueError, with what the endpoint does in place of what it should."""
+        """(settings, a sentence for readers of the run or None) that follow from the lengths of the probes. Raises
+        ValueError if the endpoint does not do what it should, with what it does."""
         return {}, None
 
     @abstractmethod
     def session(self, phase: str, number: int) -> Session:
-        """Session `number` (each is asked for once, over all workers) of a phase (`warmup`, `measure`, ...)."""
+        """Session `number` of a phase (`warmup`, `measure`, ...). Each number is requested once over all workers."""
 
     def session_at(self, phase: str, number: int, at_s: float) -> Session:
-        """The same for a session that begins `at_s` seconds after the run's start: what is shared may change with time.
-
-        By default it does not.
+        """Session `number` of a phase that begins `at_s` seconds after the run's start, for workloads whose shared
+        parts change over time.
         """
         return self.session(phase, number)
 
     def argued_against(self) -> Sequence[Prompt]:
-        """Prompts that argue against the constraints with which this workload's requests are sent, one for each kind.
-        The `check` of each holds of an answer's first words only if the engine enforces the constraint.
-
-        The check before a load asks them.
+        """Prompts that argue against the constraints of this workload's requests, one per kind. Each one's `check`
+        passes for an answer's first words only if the engine enforces the constraint. The check before a load sends
+        them.
         """
         return ()
 
     def scope(self, phase: str, at_s: float = 0.0) -> str:
-        """Whose shared parts a session of this phase uses that begins `at_s` seconds after the run's start.
-
-        See `shared_scope`. Where the settings replace system prompts over time, each of them has a scope of its own.
+        """The scope of the shared parts for a session of this phase that begins `at_s` seconds after the run's start;
+        see `shared_scope`. If the settings replace system prompts over time, each has its own scope.
         """
         scope = shared_scope(self.state, phase)
         per_minute = getattr(self.settings, "new_system_prompts_per_minute", 0.0)
@@ -242,20 +237,19 @@ class Workload(ABC):
 
 
 def rng_for(seed: int, phase: str, *names: object) -> Random:
-    """A random source that depends on these names only. Strings seed through SHA-512, not through hash()."""
+    """A random source that depends only on these names. Strings seed it through SHA-512, not through hash()."""
     return Random("/".join(str(part) for part in (seed, phase, *names)))
 
 
 def shared_scope(state: str, phase: str) -> str:
-    """The name under which shared parts are made: one for all phases, or (`state` "cold") the phase's own."""
+    """The scope of shared parts: one for all phases or, if `state` is "cold", one per phase."""
     return phase if state == "cold" else STEADY
 
 
 def cache_buster_prefix(salt: str, scope: str) -> str:
-    """What stands at the very start of each shared part: hexadecimal digits from salt and scope, then an empty line.
-
-    Two runs, or two scopes of one run (see `shared_scope`), differ in it from the first character or nearly so: no
-    prompt of the one can hit what the other left in a prefix cache. Empty for an empty salt.
+    """The start of each shared part: hexadecimal digits from salt and scope, then an empty line. It differs between
+    runs and between scopes of a run (see `shared_scope`), almost from the first character on, so no prompt of one can
+    hit what the other left in a prefix cache. Empty for an empty salt.
     """
     return f"{hashlib.sha256(f'{salt}/{scope}'.encode()).hexdigest()[:16]}\n\n" if salt else ""
 
@@ -271,9 +265,8 @@ def with_prefix(messages: Sequence[Message], prefix: str) -> list[Message]:
 
 
 def content_text(message: Message) -> str:
-    """A message's content as one text: a list of parts, which a user's own class may send, as JSON; none as empty.
-
-    Names and arguments of calls follow, as they do in the text of an answer.
+    """A message's content as one text. A list of parts, which a user's class may send, becomes JSON; None becomes "".
+    Names and arguments of tool calls follow, as in the text of an answer.
     """
     content = message.get("content")
     text = content if isinstance(content, str) else "" if content is None else json.dumps(content, default=str)
@@ -287,8 +280,8 @@ def _call_text(call: object) -> str:
 
 
 def as_cached(prompt: Prompt) -> list[Message]:
-    """What a prefix cache sees of a prompt: where it defines tools, these come first, and each message is its role and
-    text alone, for the names of calls differ from answer to answer."""
+    """A prompt as a prefix cache sees it: tool definitions come first, and each message is reduced to role and text,
+    since tool call IDs differ between answers."""
     tools = prompt.body.get("tools") if prompt.body else None
     if not tools:
         return prompt.messages
@@ -299,7 +292,7 @@ def as_cached(prompt: Prompt) -> list[Message]:
 
 
 def asked_chars(messages: list[Message], body: Mapping[str, object] | None) -> int:
-    """Characters of all messages, and of the definitions of tools where there are some."""
+    """Characters of all messages and tool definitions."""
     tools = body.get("tools") if body else None
     return chars_of(messages) + (len(json.dumps(tools)) if tools else 0)
 

@@ -21,7 +21,7 @@ from tokenswarm.workloads.base import (
 from tokenswarm.workloads.corpus import Corpus
 
 _REMEMBERED = 8
-"""System prompts that are kept at hand: those of sessions that begin now."""
+"""Number of system prompts to cache, for sessions that begin now."""
 
 
 class BatchSettings(SystemPromptSettings):
@@ -64,7 +64,7 @@ class BatchWorkload(Workload):
         def document() -> str:
             rng = rng_for(self.seed, phase, number)
             text = self.lengths.excerpt(self.corpus, rng, self.settings.document_tokens.sample(rng))
-            # The document's name makes it unique from its first words on, even where two excerpts begin alike.
+            # The document's name makes it unique from its first words, even if two excerpts begin alike.
             return f"Document {phase}-{number:06d}:\n\n{text}"
 
         return BatchSession(phase, number, self._system(self.scope(phase, at_s)), document, self._check)
@@ -81,7 +81,7 @@ class BatchSession(Session):
     def __init__(
         self, phase: str, number: int, system: str, document: Callable[[], str], check: Callable[[str], bool]
     ) -> None:
-        """`document`: makes its text, once it is asked for."""
+        """`document`: returns the text when it is needed."""
         super().__init__(phase, number)
         self._system = system
         self._document = document

@@ -50,7 +50,7 @@ SMALL_QUESTIONS = (
     "How would you greet someone in {}?",
 )
 _REMEMBERED = 8
-"""System prompts that are kept at hand: those of sessions that begin now."""
+"""Number of system prompts to cache, for sessions that begin now."""
 _PLACES = ("Norway", "Peru", "Kenya", "Japan", "Portugal", "Canada", "Vietnam", "Morocco", "Iceland", "Chile")
 
 
@@ -87,7 +87,7 @@ class ChatSettings(SystemPromptSettings):
 
 @dataclass(frozen=True, slots=True)
 class _Material:
-    """What every conversation of a workload draws on."""
+    """What all conversations of a workload share."""
 
     settings: ChatSettings
     corpus: Corpus
@@ -100,7 +100,7 @@ class _Material:
         return self.lengths.chars_per_token
 
     def text(self, rng: Random, tokens: float) -> str:
-        """A piece of the corpus of about that many tokens."""
+        """An excerpt of the corpus of about that many tokens."""
         return self.lengths.excerpt(self.corpus, rng, tokens)
 
 
@@ -133,7 +133,7 @@ class ChatWorkload(Workload):
         return Conversation(phase, number, self._material, self._system(self.scope(phase, at_s)))
 
     def _system_of(self, scope: str) -> str:
-        """The system prompt that all conversations of a scope share."""
+        """The system prompt of all conversations in a scope."""
         material = self._material
         room = material.settings.system_tokens - len(INSTRUCTION) / material.chars_per_token
         notes = material.text(rng_for(material.seed, scope, "system"), room) if room > 0 else ""
@@ -141,7 +141,7 @@ class ChatWorkload(Workload):
 
 
 class Conversation(Session):
-    """A conversation whose history grows turn by turn, and now and then branches off."""
+    """A conversation whose history grows turn by turn and sometimes branches."""
 
     def __init__(self, phase: str, number: int, material: _Material, system: str) -> None:
         super().__init__(phase, number)
@@ -153,7 +153,8 @@ class Conversation(Session):
     def __iter__(self) -> Iterator[Prompt]:
         settings = self._material.settings
         rng = rng_for(*self._source)
-        # Scripted answers have a source of their own, so that the user says the same with either kind of answer.
+        # Scripted answers have their own random source, so that the user's messages are the same with either kind of
+        # answer.
         script = rng_for(*self._source, "answers") if settings.assistant_turns == "corpus" else None
         limit_chars = settings.history_limit_tokens * self._material.chars_per_token
         sent: list[Message] = [self._system]  # the last request's messages
@@ -169,18 +170,18 @@ class Conversation(Session):
                 text = self._material.text(script, tokens or settings.message_tokens.typical())
             if text.strip():
                 sent, answer = messages, {"role": "assistant", "content": text}
-            else:  # many servers refuse an empty turn, and two questions in a row: what got no answer is forgotten
+            else:  # servers reject an empty turn and two questions in a row: drop the question
                 sent, answer = messages[:-1], None
 
     def _next(self, rng: Random, sent: list[Message], answer: Message | None) -> tuple[list[Message], int]:
-        """The next request's messages, and how many leading characters an earlier request had too."""
+        """The next request's messages, and how many leading characters an earlier request had as well."""
         if answer is None:
             return [*sent, self._message(rng)], chars_of(sent)
         if rng.random() >= self._material.settings.branch_probability:
             return [*sent, answer, self._message(rng)], chars_of(sent)
-        if rng.random() < 0.5:  # regenerate: the very same prompt once more
+        if rng.random() < 0.5:  # regenerate: the same prompt again
             return list(sent), chars_of(sent)
-        # Edit: the user rewrites an earlier message; what came after it is gone.
+        # Edit: the user rewrites an earlier message, and everything after it is dropped.
         edited = rng.choice([i for i, message in enumerate(sent) if message["role"] == "user"])
         return [*sent[:edited], self._message(rng)], chars_of(sent[:edited])
 
@@ -207,7 +208,7 @@ class FourQuestions(Session):
     def __iter__(self) -> Iterator[Prompt]:
         material = self._material
         rng = rng_for(*self._source)
-        # The stamp keeps the context of a later run from meeting this one's; the name makes it this session's alone.
+        # The salt keeps contexts of different runs apart; the name keeps those of different sessions apart.
         system = {"role": "system", "content": self._cache_buster + SHORT_INSTRUCTION}
         text = material.text(rng, material.settings.context_tokens)
         context = f"Notes {self.conversation}:\n\n{text}\n\nQuestion: "

@@ -1,4 +1,4 @@
-"""Constraints on an answer: what is asked for, what makes an answer fit, and the fields by which an engine takes it."""
+"""Constraints on an answer: what is requested, the check of an answer, and the request fields of each engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPENAI_FIELDS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         }
     }
 )
-"""How the OpenAI API takes a constraint, which knows no other kind: for endpoints of which nothing else is known."""
+"""Constraint fields of the OpenAI API, which has no other kinds; used for endpoints without a description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Constraint:
     value: Any
 
     def check(self, trusted: bool = True) -> Callable[[str], bool]:
-        """What tells whether an answer fits. Raises UserError (USAGE) for an invalid schema, unless `trusted`."""
+        """The check of an answer. Raises UserError (USAGE) for an invalid schema, unless `trusted`."""
         if self.kind == JSON_SCHEMA:
             return fits_schema(self.value, trusted)
         if self.kind == REGEX:
@@ -49,8 +49,8 @@ class Constraint:
         return lambda answer: grammar.fits(answer.strip())
 
     def body(self, fields: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
-        """Keys of the request's body. `fields`: for each kind a template, in which a text such as {schema} stands for
-        the value; see docs/structured.md. Raises KeyError where it has none for this kind."""
+        """Fields of the request body. `fields`: a template per kind, in which {schema} and the like stand for the
+        value; see docs/structured.md. Raises KeyError if there is no template for this kind."""
         choices = self.value if self.kind == CHOICE else ()
         values = {
             "{name}": self.name,
@@ -66,17 +66,17 @@ class Constraint:
 
 
 def fields_of(described: Mapping[str, Mapping[str, object]]) -> Mapping[str, Mapping[str, object]]:
-    """The templates that are described for an endpoint, or those of the OpenAI API."""
+    """The endpoint's templates, or those of the OpenAI API."""
     return described or OPENAI_FIELDS
 
 
 def left_out(kinds: Sequence[str], fields: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """The kinds for which there is no template."""
+    """The kinds without a template."""
     return [kind for kind in dict.fromkeys(kinds) if kind not in fields]
 
 
 def require_answers_that_end(output: Output, what: str) -> None:
-    """Raise UserError (USAGE) where answers are to go on past the end of `what` they have to be."""
+    """Raise UserError (USAGE) if answers are to continue past the end of `what` (ignore_eos)."""
     if output.ignore_eos:
         raise UserError(
             Exit.USAGE,
@@ -86,7 +86,7 @@ def require_answers_that_end(output: Output, what: str) -> None:
 
 
 def require_not_extra(output: Output, keys: Iterable[str], instead: str) -> None:
-    """Raise UserError (USAGE) where `output.extra` holds one of the keys that a workload writes itself."""
+    """Raise UserError (USAGE) if `output.extra` has a field that the workload sets itself."""
     for key in sorted(set(keys) & output.extra.keys()):
         raise UserError(Exit.USAGE, f"output.extra may not hold '{key}' in this scenario: {instead}")
 

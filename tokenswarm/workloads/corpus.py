@@ -1,4 +1,4 @@
-"""The text that prompts are made of: real English that every CPython ships, or a folder of your own.
+"""The text that prompts are made of: real English that comes with every CPython, or a folder of yours.
 
 A `Corpus` is one long string; `take` cuts excerpts out of it. Nothing here uses a clock or the network.
 """
@@ -22,9 +22,9 @@ from tokenswarm.workloads.text_files import UnreadableText, is_text_file, kind_o
 
 DEFAULT_NAME = "pydoc_data.topics"
 MIN_CHARS = 2_000
-"""A smaller corpus cannot make prompts that differ."""
+"""A smaller corpus cannot make enough different prompts."""
 MAX_CHARS = 64_000_000
-"""Reading stops here, to leave memory for the load generator; more text would not change any figure."""
+"""Reading stops here, to save memory; more text would not change any figure."""
 
 # A place where an excerpt can begin: after an empty line, or after the end of a sentence.
 _BORDER = re.compile(r"\n\n+|[.!?][\"')\]]*\s+(?=[A-Z0-9\"'(\[])|[。！？]")
@@ -95,7 +95,7 @@ def corpus_of(text: str, name: str) -> Corpus:
 
 @cache
 def _default_corpus() -> Corpus:
-    from pydoc_data import topics  # only where it is needed: it takes 0.5 MB
+    from pydoc_data import topics  # imported only when needed: it takes 0.5 MB
 
     return corpus_of("\n\n".join(topics.topics[name] for name in sorted(topics.topics)), DEFAULT_NAME)
 
@@ -108,7 +108,7 @@ def _clean(text: str) -> str:
 
 
 def _folder_text(path: Path) -> str:
-    if not os.path.exists(path):  # False too of a name that no file can have
+    if not os.path.exists(path):  # also False for a name that no file can have
         raise UserError(Exit.CORPUS, f"corpus {path} does not exist: {_HOW_TO_MEND}")
     paths = [path] if is_there(path) else sorted(path.rglob("*"))
     files = [file for file in paths if file.is_file() and is_text_file(file)]

@@ -1,7 +1,7 @@
 """Prompts of your own: single ones and conversations from a file, of any format that `tokenswarm.traces` reads.
 
-The file is a pool from which sessions are taken, without times. What prompts share in the file they share in the run,
-and no more: a session that is sent a second time gets another text at its very start.
+The file is a pool from which sessions are taken, without times. Prompts share in the run exactly what they share in the
+file: a session that is sent again starts with a different salt.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tokenswarm.workloads.trace_file import TraceFile, TraceFileSettings
 
 _WARM_UP = ("warmup", "before")
 LONGEST_PASS_S = 7 * 86400.0
-"""What a single pass through the file may take; it ends with the file."""
+"""Time limit of a single pass through the file; it ends with the file."""
 
 
 class DatasetSettings(TraceFileSettings):
@@ -65,14 +65,14 @@ class DatasetSettings(TraceFileSettings):
     @field_validator("check", mode="before")
     @classmethod
     def _none_is_a_word(cls, value: object) -> object:
-        """SET reads `none` as no value at all."""
+        """SET reads `none` as no value."""
         return "none" if value is None else value
 
     @classmethod
     def completed_scenario(
         cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
-        """With time for the whole file, where it is sent once; a duration that was given by hand is a limit."""
+        """Allow time for the whole file if it is sent once; a duration given by hand is a limit."""
         load = values.get("load", {})
         if table.get("order") != "once" or "load.duration_s" in explicit or not isinstance(load, dict):
             return values
@@ -85,10 +85,9 @@ class DatasetSettings(TraceFileSettings):
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The sessions of a file, each with the requests of its turns, and what several of them begin with.
-
-    shared: digests of first messages that several sessions have. weights: cumulated, one for each session. further:
-    requests of sessions for which there was no room. title: of the file's format.
+    """The sessions of a file, each with the requests of its turns. shared: digests of first messages that several
+    sessions have. weights: cumulative, one per session. further: requests of sessions beyond the limit. title: the file
+    format.
     """
 
     sessions: tuple[tuple[TraceRequest, ...], ...]
@@ -121,7 +120,7 @@ class DatasetWorkload(Workload):
             Random(f"{seed}/order").shuffle(self._order)
 
     def notes(self) -> list[str]:
-        """What the file was taken for, what of it is not sent, and what is likely not to fit."""
+        """Notes on the detected format, what is not sent, and what is likely not to fit."""
         reading, file = self._pool.reading, Path(self.settings.file).name
         asked = [request for requests in self._pool.sessions for request in requests]
         expected = sum(request.expected is not None for request in asked) if self.settings.check != "none" else 0
@@ -142,7 +141,7 @@ class DatasetWorkload(Workload):
 
     def session(self, phase: str, number: int) -> DatasetSession:
         """Session `number` of a phase."""
-        if self.settings.each_once and phase in _WARM_UP:  # of the same file, but nothing is found of it afterwards
+        if self.settings.each_once and phase in _WARM_UP:  # of the same file, but no later hits
             turn, place = divmod(number, len(self._order))
             at, scope = len(self._order) - 1 - place, f"{self.scope(phase)}/{phase}-{turn}"
         elif self.settings.order == "weighted":
@@ -169,11 +168,9 @@ class DatasetWorkload(Workload):
 
 
 def taken(phase: str, number: int, sessions: int) -> tuple[int, str]:
-    """(place in the order of sessions, name of the pass) of session `number`: no place comes twice in one pass.
-
-    The measured phase goes through the order from its beginning, the warm-up from its end: both share the first pass,
-    so that what many sessions begin with is warm, as long as they are in different halves of it. All else is in passes
-    of its own.
+    """(place in the order of sessions, name of the pass) of session `number`. No place occurs twice in a pass. The
+    measured phase goes through the order from the beginning, the warm-up from the end. Both share the first pass while
+    they are in different halves of it, so that common beginnings are warm. Everything else is in separate passes.
     """
     half = sessions // 2
     turn, place = divmod(number, sessions)
@@ -183,7 +180,7 @@ def taken(phase: str, number: int, sessions: int) -> tuple[int, str]:
 
 
 class DatasetSession(Session):
-    """A session on record. Its history has the answers on record, so that every engine gets the same prompts."""
+    """A recorded session. Its history has the recorded answers, so every engine gets the same prompts."""
 
     def __init__(
         self,
@@ -221,7 +218,7 @@ class DatasetSession(Session):
 
 
 def check_for(request: TraceRequest, check: str) -> Callable[[str], bool] | None:
-    """The check of an answer against the expected one; None where nothing is expected."""
+    """The check of an answer against the expected one; None if nothing is expected."""
     if request.expected is None or check == "none":
         return None
     return partial(_CHECKS[check], request.expected.strip().casefold() if check != "regex" else request.expected)

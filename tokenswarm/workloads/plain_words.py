@@ -1,7 +1,6 @@
-"""Common English words to make text of: lower case, 4 to 9 letters, no two with the same first four.
-
-So any two of them differ from their first token on, in the simulator (four bytes a token) and in tokenizers that have a
-token for each. Their order is part of what a made text is: a list that changes makes other texts.
+"""Common English words for made texts: lower case, 4 to 9 letters, all different in the first four. So any two differ
+from their first token on, in the simulator (four bytes per token) and in tokenizers that have a token for each. Do not
+change the list or its order: that would change all made texts.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ QUESTIONS = (
 )
 _PHRASE_CHARS = 60
 _LETTER = re.compile(r"[^\W_]")
-"""A character of which `isalnum` holds."""
+"""A character for which `isalnum` is true."""
 _OPENED_FIRST = 100
-"""Documents that the warm-up opens in turn; of a longer shelf the rest is opened by popularity."""
+"""Number of documents that the warm-up opens in turn; further ones are opened by popularity."""
 
 
 class RagSettings(WorkloadSettings):
@@ -96,16 +96,16 @@ class RagWorkload(Workload):
         self._cumulative = zipf_cumulative(self.settings.documents, self.settings.zipf_s)
         self._seen = self._seen_in_service(scenario)
         require_text(corpus, self.settings.document_tokens.typical() * self.chars_per_token, "rag.document_tokens")
-        # A document is built when it is first opened and kept: making it again for each reader would cost time on
-        # the load generator's event loop.
+        # A document is built when it is first opened, and kept: rebuilding it for each reader would cost time on the
+        # event loop.
         self.document = lru_cache(maxsize=2 * self.settings.documents)(self._document)
 
     def session(self, phase: str, number: int) -> RagSession:
-        """Reader `number` of a phase: opens one document, asks questions about it."""
+        """Reader `number` of a phase, who opens one document and asks questions about it."""
         return self.session_at(phase, number, 0.0)
 
     def session_at(self, phase: str, number: int, at_s: float) -> RagSession:
-        """The same, opening one of the documents that are on the shelf `at_s` seconds after the run's start."""
+        """The same, with one of the documents that exist `at_s` seconds after the run's start."""
         rng = rng_for(self.seed, phase, number)
         rank = 1 + bisect_left(self._cumulative, rng.random() * self._cumulative[-1])
         rank = self._opened_first(phase, number) or rank
@@ -114,19 +114,18 @@ class RagWorkload(Workload):
         return RagSession(phase, number, document, questions, self.settings.history, rng.getrandbits(64))
 
     def _generation(self, rank: int, at_s: float) -> int:
-        """How often the document of that rank has been replaced by then."""
+        """How often the document of that rank has been replaced by `at_s`."""
         if self.state == "cold":
             return 0
         settings = self.settings
         return generation(self._places[rank - 1], settings.documents, settings.new_documents_per_minute, at_s)
 
     def _opened_first(self, phase: str, number: int) -> int | None:
-        """The rank that one of the first readers of the warm-up opens, where prompts are steady.
-
-        They open each document once, the most popular first: by chance alone it would take minutes until a rare one is
-        in the cache, as it would be in service. The measured phase opens them by popularity alone. A document that is
-        so new or so rare that nobody would have opened it by now in service is left closed (`_seen_in_service`): with
-        all of them in the cache the measured phase would begin with fewer misses than it goes on with.
+        """The rank that one of the first readers of the warm-up opens if prompts are steady. These readers open each
+        document once, the most popular first: by chance it would take minutes until a rare one is in the cache, as it
+        would be in production. The measured phase opens documents by popularity only. Documents so new or so rare that
+        nobody would have opened them yet in production are skipped (`_seen_in_service`): with all of them in the cache,
+        the measured phase would begin with fewer misses than later.
         """
         if self.state == "cold" or phase not in ("warmup", BEFORE):
             return None
@@ -134,10 +133,9 @@ class RagWorkload(Workload):
         return first + 1 if first < min(self.settings.documents, _OPENED_FIRST) and self._seen[first] else None
 
     def _seen_in_service(self, scenario: Scenario) -> list[bool]:
-        """Of each rank: whether its document has been opened by the run's start, had the service gone on for long.
-
-        It has stood on the shelf since its last replacement; whoever opens documents does so at `readers_s`, and this
-        one by its popularity: so often, that nobody has yet with probability exp(-readers_s × popularity × age).
+        """For each rank: whether its document would have been opened by the run's start in a long-running service. It
+        has existed since its last replacement, and is opened at a rate of readers_s × popularity; so it is unopened
+        with probability exp(-readers_s × popularity × age).
         """
         settings, load = self.settings, scenario.load
         count, per_minute = settings.documents, settings.new_documents_per_minute
@@ -158,12 +156,12 @@ class RagWorkload(Workload):
         return seen
 
     def _document(self, scope: str, rank: int, generation: int = 0) -> Document:
-        """Document of popularity rank 1, 2, ...; each scope has its own, and a new one after it was replaced."""
+        """The document of popularity rank 1, 2, ...; it differs by scope and after each replacement."""
         renewed = f".{generation}" if generation else ""
         rng = rng_for(self.seed, scope, "document", f"{rank}{renewed}")
         tokens = self.settings.document_tokens.sample(rng)
         text = self.lengths.excerpt(self.corpus, rng, tokens, least_chars=_PHRASE_CHARS)
-        # The document's name comes first: two excerpts that happen to begin alike must not share a cache entry.
+        # The document's name comes first, so that two excerpts that begin alike do not share a cache entry.
         identity = f"doc-{rank:03d}{renewed}" if scope == STEADY else f"{scope}-doc-{rank:03d}"
         system = f"{cache_buster_prefix(self.salt, scope)}{INSTRUCTION}Reference document {identity}:\n\n{text}"
         return Document(identity, text, system)
@@ -181,7 +179,7 @@ class RagSession(Session):
 
     def __iter__(self) -> Iterator[Prompt]:
         rng = Random(self._seed)
-        # The system prompt comes first and alone: other readers of the document share it to its last character.
+        # The system prompt is a message of its own: other readers of the document share it to its last character.
         past: list[Message] = [{"role": "system", "content": self._document.system}]
         shared = len(self._document.system)
         for turn in range(1, self._questions + 1):
@@ -194,10 +192,10 @@ class RagSession(Session):
 
 
 def question_about(text: str, rng: Random) -> str:
-    """A question that quotes a phrase of the text, so that questions differ and have an answer in it."""
+    """A question that quotes a phrase of the text, so that questions differ and can be answered from it."""
     begin = rng.randrange(max(1, len(text) - _PHRASE_CHARS))
     words = [word for word in text[begin : begin + 2 * _PHRASE_CHARS].split() if _LETTER.search(word)]
-    # The first and the last word are usually cut in two.
+    # The first and last words are usually cut off.
     phrase = " ".join(words[1:-1] or words)[:_PHRASE_CHARS].rsplit(" ", 1)[0] or "this"
     return rng.choice(QUESTIONS).format(phrase)
 

@@ -1,4 +1,4 @@
-"""Reasoning: generated tasks with a known answer, in the manner in which DeepSeek-R1 is asked."""
+"""Reasoning: generated tasks with known answers, prompted as DeepSeek-R1's authors recommend."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ class ReasoningSettings(SystemPromptSettings):
     def completed_scenario(
         cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
-        """See WorkloadSettings: raw answers need an engine without a parser."""
+        """See WorkloadSettings. Raw answers need an engine without a reasoning parser."""
         engine = values.get("engine", {})
         if not isinstance(engine, dict) or table.get("format", "parser") not in ("parser", "raw"):
-            return values  # refused when it is validated
+            return values  # rejected by validation
         parser = engine.get("reasoning_parser")
         if table.get("format") == "raw":
             if "engine.reasoning_parser" in explicit and parser != NO_PARSER:
@@ -74,9 +74,8 @@ class ReasoningSettings(SystemPromptSettings):
 
 
 class ReasoningWorkload(Workload):
-    """Tasks of the scenario's kinds in equal parts, each in a session of its own.
-
-    The tasks are generated, not cut from the corpus. There is no system prompt: R1's authors advise against one.
+    """Tasks of the scenario's kinds in equal parts, each in its own session. They are generated, not taken from the
+    corpus. There is no system prompt, since R1's authors advise against one.
     """
 
     name = "reasoning"

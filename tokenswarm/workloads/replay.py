@@ -1,7 +1,7 @@
-"""Recorded traffic again: the requests of a trace, at its times, with its lengths and with what its prompts share.
+"""Replays recorded traffic: the requests of a trace, with its times, lengths, and shared prefixes.
 
-Where the trace has text, that is sent. Where it has lengths and ids of blocks alone, the prompts are made (see
-`made_prompts`). Each process reads the same file and makes the same plan of it; who sends which session is its number.
+Recorded text is sent as it is. If the trace has only lengths and block IDs, prompts are made (see `made_prompts`). Each
+process reads the same file and makes the same plan; a session's number decides which process sends it.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class ReplayWorkload(Workload):
             )
 
     def recorded_starts(self) -> Sequence[float] | None:
-        """When each session begins, where the trace's times are kept."""
+        """When each session begins, if the trace's times are used."""
         return self._trace.recording.starts() if self._once else None
 
     def planned(self) -> Iterator[PlannedRequest] | None:
-        """All requests, where the trace's times are kept."""
+        """All requests, if the trace's times are used."""
         return self._planned() if self._once else None
 
     def _planned(self) -> Iterator[PlannedRequest]:
@@ -68,12 +68,12 @@ class ReplayWorkload(Workload):
             yield _planned(f"left-out-{each.place:06d}", 1, each)
 
     def notes(self) -> list[str]:
-        """What of the trace is sent, and what is not."""
+        """What is sent of the trace, and what is not."""
         return [note_of(self._trace, self.settings)]
 
     def session(self, phase: str, number: int) -> ReplaySession:
-        """Session `number` of a phase. The warm-up of recorded times sends single requests, which share nothing with
-        what is measured."""
+        """Session `number` of a phase. With recorded times, the warm-up sends single requests that share nothing with
+        the measured ones."""
         sessions = self._trace.recording.sessions
         if self._once:
             chosen = turns_of(sessions[number % len(sessions)])
@@ -97,8 +97,8 @@ class ReplayWorkload(Workload):
         return any(each.request.messages is None for session in self._trace.recording.sessions for each in session)
 
     def probes(self) -> Sequence[Prompt]:
-        """Ids from all of the range; or made texts: short ones under different salts, of which tokenizers make more or
-        fewer tokens, and a long one, which shows the text's own share."""
+        """IDs from the whole range; or made texts: short ones with different salts, whose token counts differ, and a
+        long one, which shows the tokens of the text itself."""
         settings = self.settings
         if settings.send == "token_ids":
             ids = self._probed_ids()
@@ -121,7 +121,7 @@ class ReplayWorkload(Workload):
         return [*ids[:: max(1, len(ids) // _PROBED_IDS)], ids[-1]]
 
     def measured(self, prompt_tokens: Sequence[int | None]) -> tuple[dict[str, object], str | None]:
-        """How long this text is in the engine's tokens; or that ids are taken as they are."""
+        """The tokens per character of this text; or a check that IDs are accepted as they are."""
         if self.settings.send == "token_ids":
             count = len(self._probed_ids())
             if prompt_tokens[0] not in (None, count):
@@ -153,11 +153,11 @@ class ReplayWorkload(Workload):
         settings, key = self.settings, f"{self.settings.sha256}/{self.seed}"
         prefix = cache_buster_prefix(self.salt, scope)
         if settings.send == "token_ids":
-            # The salt is part of the content: in front it would move the borders of all blocks.
+            # The salt is part of the content: at the front it would shift the borders of all blocks.
             tokens = TokenMaker(f"{key}/{scope}/{prefix}", allowed_ids(settings.token_ids, settings.token_ids_left_out))
             return IdPrompts(self._trace, settings, tokens)
         chars_per_token = settings.chars_per_token or self.chars_per_token
-        # Without a salt too, nothing of the warm-up's is found again.
+        # Even without a salt, nothing of the warm-up is reused.
         key = key if scope == "measure" or not self._once else f"{key}/{scope}"
         salt_tokens = len(prefix) / chars_per_token
         text = TextMaker(key, chars_per_token, (settings.template_tokens or 0.0) + salt_tokens, salt_tokens)
@@ -165,7 +165,7 @@ class ReplayWorkload(Workload):
 
 
 def _planned(conversation: str, turn: int, recorded: RecordedRequest) -> PlannedRequest:
-    """What the trace asks for, also where that is not what is sent."""
+    """What the trace has, even where something else is sent."""
     request = recorded.request if recorded.uncut is None else recorded.uncut
     return PlannedRequest(
         conversation,
@@ -180,7 +180,7 @@ def _planned(conversation: str, turn: int, recorded: RecordedRequest) -> Planned
 
 
 class ReplaySession(Session):
-    """A session on record, or (`name`) a sub-agent's part of one."""
+    """A recorded session or, with `name`, a sub-agent's part of one."""
 
     def __init__(self, phase: str, number: int, turns: Sequence[AgentTurn], maker: PromptMaker, name: str = "") -> None:
         super().__init__(phase, number)
@@ -199,7 +199,7 @@ class ReplaySession(Session):
             yield prompt
 
     def sub_sessions(self) -> Sequence[Session]:
-        """Those of the sub-agents that were started after the last answer, as on record."""
+        """The recorded sub-agents that were started after the last answer."""
         started, self._started = self._started, []
         return started
 

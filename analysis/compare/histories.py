@@ -16,13 +16,14 @@ CORPUS = "corpus"
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """Of one run. `turns`: whose answers the histories contain (chat.assistant_turns). Characters of all prompts, and
-    of the earlier answers in them.
+    """Of one run. `turns`: whose answers the histories contain (chat.assistant_turns). Characters of all prompts, of
+    the earlier answers in them, and of the newest of these in each: the ones before stood in an earlier prompt.
     """
 
     turns: str
     chars: int
     answer_chars: int
+    newest_chars: int
 
 
 def histories(run: Run) -> Histories | None:
@@ -32,13 +33,16 @@ def histories(run: Run) -> Histories | None:
     prompts = read_prompts(run.folder / PROMPTS_CSV) if turns is not None else None
     if prompts is None:
         return None
-    total, answers = _chars(prompts)
-    return Histories(str(turns), total, answers) if answers else None
+    total, answers, newest = _chars(prompts)
+    return Histories(str(turns), total, answers, newest) if answers else None
 
 
-def _chars(prompts: RecordedPrompts) -> tuple[int, int]:
+def _chars(prompts: RecordedPrompts) -> tuple[int, int, int]:
     chars = prompts.messages.chars[prompts.sequence].astype(np.int64)
-    return int(chars.sum()), int(chars[prompts.messages.assistant[prompts.sequence]].sum())
+    answers = np.flatnonzero(prompts.messages.assistant[prompts.sequence])
+    request = np.searchsorted(prompts.starts, answers, side="right")
+    newest = answers[np.diff(request, append=-1) != 0]
+    return int(chars.sum()), int(chars[answers].sum()), int(chars[newest].sum())
 
 
 def history_notes(of_each_run: Sequence[Histories | None]) -> list[str]:
@@ -46,12 +50,15 @@ def history_notes(of_each_run: Sequence[Histories | None]) -> list[str]:
     known = [each for each in of_each_run if each is not None]
     if not known:
         return []
-    share = sum(each.answer_chars for each in known) / sum(each.chars for each in known)
+    chars = sum(each.chars for each in known)
+    share = sum(each.answer_chars for each in known) / chars
+    newest = sum(each.newest_chars for each in known) / chars
     if {each.turns for each in known} == {CORPUS}:
         return [
             "Chat histories hold texts of the corpus in place of the engine's answers, so that the prompts of both "
-            "sides are equal (chat.assistant_turns=corpus). A prefix cache never finds these texts, as it may find "
-            f"the engine's own answers: they are {share:.0%} of the prompt tokens, about."
+            "sides are equal (chat.assistant_turns=corpus). A prefix cache cannot find such a text in the first prompt "
+            f"that holds it, where it may find an answer of the engine's own. That concerns {newest:.0%} of the prompt "
+            f"tokens, about; {share:.0%} are texts that stand for answers."
         ]
     return [
         "Chat histories hold the engine's own answers (chat.assistant_turns=engine), so that the prompts of the "

@@ -416,8 +416,15 @@ def test_pairs_with_seeds_of_their_own_are_fair_and_a_seed_that_one_side_lacks_i
     assert "only vLLM has 3, only SGLang has 4" in " ".join(lacking.unfair)
 
 
-@pytest.mark.parametrize(("turns", "words"), [("corpus", "texts of the corpus"), ("engine", "drift apart")])
+@pytest.mark.parametrize(
+    ("turns", "words"),
+    [
+        ("corpus", "concerns 10% of the prompt tokens, about; 30% are texts that stand for answers"),
+        ("engine", "drift apart: these answers are 30%"),
+    ],
+)
 def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(tmp_path, turns, words) -> None:
+    """An answer of two turns ago stood in the prompt of the last turn: whoever wrote it, the cache may have it."""
     values = manifest()["scenario"] | {"values": {"chat": {"assistant_turns": turns}}}
     runs = [
         *series(tmp_path, "v", [100, 101], scenario=values),
@@ -429,9 +436,11 @@ def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(
             0,
             number,
             [
-                {"role": "user", "content": "x" * 60},
+                {"role": "user", "content": "x" * 50},
                 {"role": "assistant", "content": "y" * 20},
-                {"role": "user", "content": "z" * 20},
+                {"role": "user", "content": "z" * 10},
+                {"role": "assistant", "content": "w" * 10},
+                {"role": "user", "content": "v" * 10},
             ],
             Answer(status="failed"),
         )
@@ -440,7 +449,7 @@ def test_the_page_says_whose_words_stand_in_chat_histories_and_how_much_that_is(
     for folder in runs:
         (folder / "prompts.csv").write_text(",".join(names(PROMPT_COLUMNS)) + "\n" + "".join(told))
     found = [note for note in compare_runs(runs).notes if "histories" in note]
-    assert len(found) == 1 and words in found[0] and "20%" in found[0]
+    assert len(found) == 1 and words in found[0]
 
 
 @pytest.mark.parametrize(("factors_b", "unlike"), [((3.995, 3.986), False), ((3.995, 4.1), True), ((4.2, 4.2), True)])

@@ -10,9 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Estimate, t_quantile
+from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, SINGLE_POINT, Estimate, t_quantile
 
 from tokenswarm.contract.metric import Sums
+
+_ROUNDING = 1e-12
+"""Half a width below this share of the value is rounding: all blocks give the same value."""
 
 
 def jackknife(
@@ -32,4 +35,6 @@ def jackknife(
     left = np.array(without, dtype=float)
     error = math.sqrt((RATE_BLOCKS - 1) / RATE_BLOCKS * float(((left - left.mean()) ** 2).sum()))
     half = t_quantile(0.5 + CONFIDENCE / 2.0, RATE_BLOCKS - 1) * error
+    if half <= _ROUNDING * abs(value):
+        return Estimate(value, n=n, why=SINGLE_POINT)
     return Estimate(value, max(0.0, value - half), min(most, value + half), n)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tokenswarm.analysis.figures.energy import COUNTER, POWER, energy_of
+from tokenswarm.analysis.figures.statistics import SINGLE_POINT
 from tokenswarm.analysis.figures.window import Window
 
 WINDOW = Window(1000.0, 1100.0, "manifest")
@@ -51,8 +52,7 @@ def test_the_counter_gives_joules_over_tokens_and_answers() -> None:
     assert energy.why == "" and energy.joules.value == pytest.approx(WATTS * 100)
     assert energy.per_output_token.value == pytest.approx(WATTS * 100 / (TOKENS * REQUESTS))
     assert energy.per_request.value == pytest.approx(WATTS * 100 / REQUESTS)
-    low, high = energy.per_output_token.ends
-    assert low is not None and high is not None and low <= energy.per_output_token.value <= high
+    assert energy.per_output_token.ci95 is None and energy.per_output_token.why == SINGLE_POINT  # all blocks are alike
     [gpu] = energy.gpus
     assert (gpu.source, gpu.by, gpu.mean_w) == ("gpu 0", COUNTER, pytest.approx(WATTS))
 
@@ -66,7 +66,7 @@ def test_power_is_integrated_where_there_is_no_counter() -> None:
 
 def test_an_uneven_run_has_a_wider_interval_that_holds_its_ratio() -> None:
     at = np.arange(990.0, 1111.0)
-    even = energy_of(readings(), rows(), WINDOW, 1).per_output_token
+    even = energy_of(readings(gpu_energy_j=5e6 + np.cumsum(340.0 + at % 20)), rows(), WINDOW, 1).per_output_token
     uneven = energy_of(readings(gpu_energy_j=5e6 + np.cumsum(np.where(at % 20 < 10, 600.0, 100.0))), rows(), WINDOW, 1)
     widths = [high - low for low, high in ((figure.ends) for figure in (even, uneven.per_output_token))]  # type: ignore[operator]
     assert widths[1] > 5 * widths[0]

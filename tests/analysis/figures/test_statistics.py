@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
+from tokenswarm.analysis.figures.jackknife import jackknife
 from tokenswarm.analysis.figures.statistics import (
+    RATE_BLOCKS,
     Dependence,
     Estimate,
     block_rate,
@@ -192,7 +194,12 @@ def test_a_run_as_short_as_its_waves_is_told() -> None:
 
 
 def test_an_interval_is_never_a_single_point() -> None:
-    for estimate in (percentiles(np.full(200, 7.0), (50,))[50], block_rate(np.zeros(10), 1.0, 0)):
+    same_in_each_block = {"tokens": np.full(RATE_BLOCKS, 3.3), "ok": np.full(RATE_BLOCKS, 0.7)}
+    for estimate in (
+        percentiles(np.full(200, 7.0), (50,))[50],
+        block_rate(np.zeros(10), 1.0, 0),
+        jackknife(lambda sums: sums["tokens"] / sums["ok"], same_in_each_block, 7),
+    ):
         figure = estimate.figure("ms")
         assert figure.value is not None and figure.ci95 is None and figure.why.startswith("no interval")
 

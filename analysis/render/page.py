@@ -164,7 +164,7 @@ def _energy_rows(summary: Summary) -> list[dict[str, object]]:
             source = "its energy counter" if gpu.by == "counter" else "its power, integrated"
             name = f"Energy of {gpu.source.upper()}"
             rows.append(_row(name, f"{gpu.joules:,.0f} J", f"{gpu.mean_w:,.0f} W on average, by {source}"))
-    if energy.why and not summary.simulated:
+    if energy.why and not summary.simulated and not summary.run.measured_by:
         rows.append(_row("Energy", text.MISSING, f"not known: {energy.why}"))
     return rows
 

@@ -173,7 +173,8 @@ def test_a_run_of_another_tool_has_its_figures_and_is_never_called_valid(tmp_pat
     assert summary.percentile("tpot_ms", "p50").value == pytest.approx(20.0)
     assert summary.latency["e2e_ms"]["p50"].value == pytest.approx(180.0 if "sglang" not in name else 160.0, abs=3)
     assert summary.rates["output_tok_s"].value == pytest.approx(4 * N / summary.run.window.seconds, rel=0.06)
-    assert ">UNCHECKED<" in (folder / DASHBOARD_HTML).read_text("utf-8")
+    page = (folder / DASHBOARD_HTML).read_text("utf-8")
+    assert ">UNCHECKED<" in page and "no GPU of the engine" not in page
 
 
 def test_failures_are_kept(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ compare: $(VENV)/.installed ## two engines in turn, repeated, with a verdict: SC
 oneshot: $(VENV)/.installed ## the same prompt on each engine: PROMPT="..." [ENGINES=vllm,sglang] [REPEATS=5] [HOST=] [A_HOST= B_HOST=] [CONTEXT=FILE] [MAX_TOKENS=256]
 	@$(PY) -m tokenswarm oneshot $(ONE_SHOT_OPTIONS)
 
-claims: $(VENV)/.installed ## what the field says, tested here: [ENGINES=vllm] [ONLY=name] [LIST=1] [DRY_RUN=1] [VLLM_HOST= SGLANG_HOST= GPU=H100 GPU_COUNT=1] [ANY_GPU=1] [ANYWAY=1]
+claims: $(VENV)/.installed ## published claims, tested on this machine: [ENGINES=vllm] [ONLY=name] [LIST=1] [DRY_RUN=1] [VLLM_HOST= SGLANG_HOST= GPU=H100 GPU_COUNT=1] [ANY_GPU=1] [ANYWAY=1]
 	@$(PY) -m tokenswarm claims $(CLAIMS_OPTIONS)
 
 qualify: $(VENV)/.installed ## how noisy this machine is: one engine against itself in pairs: SCENARIO= [PAIRS=5] [BUDGET=1h], and what load takes
@@ -145,7 +145,7 @@ decide: $(VENV)/.installed ## engine, flags, capacity and price on one page: SCE
 	  $(call option,--rounds,ROUNDS) $(call option,--budget,BUDGET) $(call option,--resume,RESUME) \
 	  $(if $(BY_THE_CLOCK),--by-the-clock) $(if $(DRY_RUN),--dry-run)
 
-report: $(VENV)/.installed ## make summary and dashboard of a run anew: RUN=results/<run-id>
+report: $(VENV)/.installed ## rebuild the summary and dashboard of a run: RUN=results/<run-id>
 	@$(PY) -m tokenswarm report $(call quote,$(value RUN)) $(call option,--baseline,BASELINE) $(if $(STRICT),--strict) \
 	  $(if $(FAIL_ON_DRIFT),--fail-on-drift)
 
@@ -155,7 +155,7 @@ export: $(VENV)/.installed ## a run as another tool's result file: RUN= FORMAT=v
 import: $(VENV)/.installed ## another tool's result file as a run folder, with its report: FILE=bench.json [OUT=DIR] [RESULTS=]
 	@$(PY) -m tokenswarm import $(call quote,$(value FILE)) $(call option,--out,OUT) $(call option,--results,RESULTS)
 
-profile: $(VENV)/.installed ## what a recorded workload is, before any engine runs: DATA=prod.jsonl [FIELDS="prompt=question"] [TO=ours.toml: a scenario like it]
+profile: $(VENV)/.installed ## analyse a recorded workload, without an engine: DATA=prod.jsonl [FIELDS="prompt=question"] [TO=ours.toml: a scenario like it]
 	@$(PY) -m tokenswarm profile $(call quote,$(value DATA)) $(call option,--fields,FIELDS) $(call option,--scenario,TO)
 
 scenarios: $(VENV)/.installed ## list the scenarios, or check one without a run: [CHECK=my/own.toml]
@@ -225,20 +225,20 @@ test-observe: $(VENV)/.installed-dev ## a real Prometheus scrapes a run and answ
 test-statistics: $(VENV)/.installed-dev ## what intervals and verdicts promise, by simulation (minutes)
 	@$(PYTEST) -n 2 -o cache_dir=build/pytest_statistics tests/statistics
 
-docs: $(VENV)/.installed ## write the tables of docs/ that say what the code says (a test checks them)
+docs: $(VENV)/.installed ## generate the tables of docs/ from the code (a test checks them)
 	@$(PY) -m docs.generate
 
 COMPILE = build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
   --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) pyproject.toml
 
-lock: ## write requirements/ anew from pyproject.toml: what is locked stays where it may (UPGRADE=1: the newest)
+lock: ## rewrite requirements/ from pyproject.toml, keeping locked versions where possible (UPGRADE=1: the newest)
 	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip install -qq --disable-pip-version-check uv==0.13.9
 	@$(COMPILE) --output-file requirements/run.txt
 	@$(COMPILE) --extra dev --constraint requirements/run.txt --output-file requirements/dev.txt
 	@build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	  --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --group build --output-file requirements/build.txt
 
-digests: ## write the digest of each image's tag into compose/ and deploy/, as its registry tells it
+digests: ## write the digest of each image's tag into compose/ and deploy/, as its registry reports it
 	@$(PYTHON) compose/image/digests.py
 
 sbom: ## the packages of the image with versions and hashes, as CycloneDX JSON in build/sbom.json

@@ -1,4 +1,4 @@
-"""The one sentence on top of the page."""
+"""The one sentence at the top of the page."""
 
 from __future__ import annotations
 

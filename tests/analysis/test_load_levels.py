@@ -1,4 +1,4 @@
-"""A run of several loads: each level has its figures and gates, and nothing is said over all of them."""
+"""A run with several loads: each level has figures and gates, and there are none over all of them."""
 
 from __future__ import annotations
 

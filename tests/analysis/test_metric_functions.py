@@ -1,4 +1,4 @@
-"""What the analysis calculates by whole columns is what the registry's functions of one row, and of sums, give."""
+"""The analysis' vectorised calculations equal the registry's functions of one row, and of sums."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""A run folder, however its files were changed, gives a page or one sentence: never a traceback, never a number that is
-not one."""
+"""A run folder with corrupted files gives a page or one sentence, never a traceback or a number that is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record of a series, however it was changed, is made into its page or refused in one sentence."""
+"""A corrupted record of a series is made into its page or refused in one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tasks of run folders were solved, and what is said of it."""
+"""Which tasks of run folders were solved, and the sentence about it."""
 
 from __future__ import annotations
 

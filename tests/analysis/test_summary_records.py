@@ -1,4 +1,4 @@
-"""summary.json of many kinds of runs: the records are the whole of it, and it keeps to the JSON Schema."""
+"""summary.json of many kinds of runs is complete as records, and valid by its JSON Schema."""
 
 from __future__ import annotations
 

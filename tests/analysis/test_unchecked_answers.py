@@ -1,4 +1,4 @@
-"""Answers whose check took too long: nobody knows whether they are valid, so no gate on that is met or missed."""
+"""If checks of answers timed out, their validity is unknown, so no gate on it is met or missed."""
 
 from __future__ import annotations
 

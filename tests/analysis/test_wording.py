@@ -1,4 +1,4 @@
-"""Numbers, bounds and times as people read them: the same everywhere."""
+"""Numbers, bounds and times are worded the same everywhere."""
 
 from __future__ import annotations
 

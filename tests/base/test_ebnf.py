@@ -1,4 +1,4 @@
-"""Grammars: what fits, what is made, and what is none."""
+"""Grammars: which texts match, which are generated, and what is not a grammar."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that people name: what can be read only once is refused before anything waits for it."""
+"""Files named by the user: what can be read only once is refused before anything blocks on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever JSON a server sends: plain values of bounded depth and size, or one sentence."""
+"""Any JSON from a server becomes plain values of bounded depth and size, or one sentence."""
 
 from __future__ import annotations
 

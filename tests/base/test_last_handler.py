@@ -1,4 +1,4 @@
-"""What no command foresaw: one sentence, a log, an exit code of its own."""
+"""An unexpected error ends with one sentence, a log and its own exit code."""
 
 from __future__ import annotations
 

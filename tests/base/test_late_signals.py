@@ -1,4 +1,4 @@
-"""A signal after a command has settled its exit code, while Python takes its modules down."""
+"""A signal after a command has settled its exit code, while Python shuts down."""
 
 from __future__ import annotations
 

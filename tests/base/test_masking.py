@@ -1,4 +1,4 @@
-"""No key and no password in what is written or shown, however a server spoils it."""
+"""No key or password in anything written or shown, whatever a server sends."""
 
 from __future__ import annotations
 

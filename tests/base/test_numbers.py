@@ -1,4 +1,4 @@
-"""What cannot be true of anything that is measured is no number, wherever text becomes one."""
+"""Impossible measurements are rejected wherever text becomes a number."""
 
 from __future__ import annotations
 

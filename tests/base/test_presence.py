@@ -1,4 +1,4 @@
-"""What has to be there is asked for, and its absence is a fault of ours."""
+"""Required values are checked, and a missing one is reported as our own bug."""
 
 from __future__ import annotations
 

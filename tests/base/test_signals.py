@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, a closed terminal: graceful first, at once the second time, counted over the whole command."""
+"""Ctrl-C, SIGTERM, a closed terminal: graceful the first time, immediate the second, counted over the whole command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output that nobody takes any more, or not as it is."""
+"""Output that is no longer read, or cannot be encoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS settings that come from the surroundings."""
+"""TLS settings that come from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The claims that come with tokenswarm are whole, can be resolved, and name what contradicts them."""
+"""The claims that ship with tokenswarm are complete, resolvable, and name what contradicts them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claims are tested with as few starts as can be, what goes wrong costs itself alone, and verdicts come last."""
+"""Claims share engine starts, a failure affects only its own claim, and verdicts come last."""
 
 from __future__ import annotations
 

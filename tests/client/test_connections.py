@@ -1,4 +1,4 @@
-"""Connections and byte-level cases: what the client makes of servers of every kind."""
+"""Connections and byte-level cases: what the client makes of all kinds of servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each fault that the simulator can commit: one answer, of the right kind, and no harm to anybody else."""
+"""Each fault of the simulator gives one answer of the right kind, and harms no other request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any bytes, in any split: never an exception, and the same result however they were split."""
+"""Any bytes, split in any way: never an exception, and the result does not depend on the split."""
 
 from __future__ import annotations
 

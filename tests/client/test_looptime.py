@@ -1,4 +1,4 @@
-"""When the event loop rests between two looks at its sockets."""
+"""When the event loop rests between two polls of its sockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of models out of whatever an endpoint lists."""
+"""Model names from whatever an endpoint lists."""
 
 from __future__ import annotations
 

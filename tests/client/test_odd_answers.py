@@ -1,4 +1,4 @@
-"""Answers as gateways really send them: other shapes of the same, odd fields, foreign errors, compression."""
+"""Answers as gateways really send them: other shapes, odd fields, foreign errors, compression."""
 
 from __future__ import annotations
 

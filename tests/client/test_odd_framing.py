@@ -1,4 +1,4 @@
-"""Good answers in forms that other clients take too: their HTTP, their events, their characters."""
+"""Good answers in unusual forms that other clients accept: HTTP, events, characters."""
 
 from __future__ import annotations
 

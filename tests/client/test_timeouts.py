@@ -1,4 +1,4 @@
-"""Limits in time, and the end of a run: every request comes to an end, and to the right one."""
+"""Timeouts and the end of a run: every request ends, with the right outcome."""
 
 from __future__ import annotations
 

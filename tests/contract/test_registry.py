@@ -1,4 +1,4 @@
-"""A metric is one entry: what is registered is found everywhere, and nothing of it is left once it is removed."""
+"""A metric is one entry: it appears everywhere once registered, and nowhere once removed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""progress.json: read as it was written, and not believed of a process that is gone."""
+"""progress.json is read as it was written, and not trusted if its process is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables in docs/ that are written from code are those that the code gives."""
+"""The generated tables in docs/ are up to date."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifests in deploy/kubernetes are valid, say what the code says, and are safe by default."""
+"""The manifests in deploy/kubernetes are valid, match the code, and are safe by default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/scenarios.md, the TOML files and the models say the same."""
+"""docs/scenarios.md, the TOML files and the models agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that others rely on stay; the table of CONTRIBUTING leads to files that are there."""
+"""Stable names stay; the table in CONTRIBUTING points to existing files."""
 
 from __future__ import annotations
 

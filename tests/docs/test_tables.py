@@ -1,4 +1,4 @@
-"""docs/ci.md and docs/troubleshooting.md cover what the code can say, and no more."""
+"""docs/ci.md and docs/troubleshooting.md cover exactly what the code can report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The example workflows are valid, pinned, safe, and call what there is."""
+"""The example workflows are valid, pinned, safe, and call existing commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts as the load generator tells them, for tests of the yardstick."""
+"""Prompts in the form that the load generator records, for tests of the yardstick."""
 
 from __future__ import annotations
 

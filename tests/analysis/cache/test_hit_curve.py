@@ -1,4 +1,4 @@
-"""Hits against cache size, against a cache that is really run."""
+"""The curve of hits by cache size equals the hits of a simulated LRU cache of each size."""
 
 from __future__ import annotations
 

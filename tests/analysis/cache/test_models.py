@@ -1,4 +1,4 @@
-"""The three caches: by hand, by properties, and beside the simulator's own."""
+"""The three cache models agree with cases worked out by hand, with properties, and with the simulator's caches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree of everything that was sent: against cases made by hand, and against comparing every pair."""
+"""The prefix tree agrees with cases made by hand, and with comparing every pair of prompts."""
 
 from __future__ import annotations
 

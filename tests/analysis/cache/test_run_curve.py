@@ -1,4 +1,4 @@
-"""Hits of a run's requests against cache size: as by single blocks; answers and a warm-up fill the cache."""
+"""A run's hit curve equals that of single blocks; answers and the warm-up fill the cache."""
 
 from __future__ import annotations
 

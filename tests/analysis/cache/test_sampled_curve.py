@@ -1,4 +1,4 @@
-"""Hits against cache size from a sample of the blocks, beside the exact curve of the same prompts."""
+"""A sample of the blocks gives the exact hit curve of the same prompts, within the stated error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The yardstick of a run folder: figures, verdict, chart; and what is said where it cannot be made."""
+"""The yardstick of a run folder: figures, verdict and chart, and the reason if it cannot be computed."""
 
 from __future__ import annotations
 

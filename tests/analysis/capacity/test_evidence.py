@@ -1,4 +1,4 @@
-"""What a run folder says of a load."""
+"""What a run folder says about a load."""
 
 from __future__ import annotations
 

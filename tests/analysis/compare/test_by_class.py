@@ -1,4 +1,4 @@
-"""Runs of a mix against each other: each user class by itself, beside the whole."""
+"""Runs of a mix are compared by user class as well as as a whole."""
 
 from __future__ import annotations
 

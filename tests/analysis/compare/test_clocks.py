@@ -1,4 +1,4 @@
-"""GPUs that ran at different clocks: their runs are not held against each other."""
+"""Runs whose GPUs ran at different clocks are not compared."""
 
 from __future__ import annotations
 

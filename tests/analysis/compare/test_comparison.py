@@ -1,4 +1,4 @@
-"""Two groups of runs: who stands against whom, what differs, what the verdict is."""
+"""Two groups of runs: how runs are assigned to sides, what differs, and the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How noisy a machine is, from pairs of runs of the same thing."""
+"""How noisy a machine is, from pairs of identical runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sides of a comparison are called by what differs."""
+"""The sides of a comparison are named after what differs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run in the formats of other tools: valid there, with the same figures, and saying what is defined otherwise."""
+"""Exported runs are valid in the other tool's format, have the same figures, and state which definitions differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a series over a long run."""
+"""How a series changed over a long run: steady, drifting or stepped."""
 
 from __future__ import annotations
 

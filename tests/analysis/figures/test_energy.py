@@ -1,4 +1,4 @@
-"""Joules of a run: exact where they can be told, absent with the reason where they would be about something else."""
+"""Joules of a run: exact if they are known, absent with the reason if they would not be the engine's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two things that are both known must agree; each contradiction, and what is near it and is none."""
+"""Two known things must agree: each contradiction is found, and near misses are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each user class of a mix is held against its own scenario's objectives: goodput, gates, and what the whole says."""
+"""Each user class of a mix is judged by its own scenario's objectives: goodput, gates, and the totals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of a measured phase is stationary, and how it is told."""
+"""Which part of a measured phase is stationary, and the sentence about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks: who began, who ended, how long they took with some unfinished, and amounts for each."""
+"""Tasks: which began and ended, completion times with some unfinished, and amounts per task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests that hang until the run ends: the answers that came are then not all that were asked for."""
+"""Requests that hang until the run ends spoil the percentiles of the answers that came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of results: what is listed, held against each other, drawn over time, and removed."""
+"""A results folder: what is listed, compared, drawn over time, and pruned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of results with files of any content: listed, or passed over; never a traceback."""
+"""A results folder with files of any content: each is listed or skipped, and never causes a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading run folders that are whole, old, torn, hostile or hardly there."""
+"""Reading run folders that are complete, old, torn, hostile or nearly empty."""
 
 from __future__ import annotations
 

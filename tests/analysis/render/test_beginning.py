@@ -1,4 +1,4 @@
-"""How the measure phase began is told where a reader must know it."""
+"""A reader is told how the measure phase began, if it matters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Joules of a run with NVML's readings: on its page, in the terminal, in a comparison; and why there are none."""
+"""Joules of a run with NVML readings appear on its page, in the terminal and in a comparison; else the reason does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page calls an engine by its title, by its name where it has none, and says so where neither is known."""
+"""Every page uses the engine's title, else its name, and says so if neither is known."""
 
 from __future__ import annotations
 

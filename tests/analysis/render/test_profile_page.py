@@ -1,4 +1,4 @@
-"""The page of a profile: its figures, side by side, and nothing that a name could smuggle in."""
+"""The page of a profile shows its figures side by side, and no name can inject anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attainment by blocks of time: what is sure, and how dependence widens it."""
+"""Attainment by blocks of time: what is certain, and how dependence widens the interval."""
 
 from __future__ import annotations
 

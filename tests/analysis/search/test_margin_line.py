@@ -1,4 +1,4 @@
-"""Margins of all requests of a moment that are about equally long: where their line reaches the limit."""
+"""Margins when all requests at a time take about equally long: where their line reaches the limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers under other number formats: surely worse, surely as good, undecided, or nothing to lose."""
+"""Answers under other number formats: certainly worse, equally good, undecided, or nothing to lose."""
 
 from __future__ import annotations
 

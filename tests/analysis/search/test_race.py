@@ -1,4 +1,4 @@
-"""Who leaves a race, when it ends, and what a round without figures says."""
+"""Which candidates leave a race, when it ends, and what a round without figures means."""
 
 from __future__ import annotations
 

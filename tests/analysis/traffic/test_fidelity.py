@@ -1,4 +1,4 @@
-"""Is a replay one? Lengths, times and sharing of the trace beside those of the run, within stated limits."""
+"""Whether a replay is faithful: lengths, times and sharing of the trace and the run agree within stated limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`profile --scenario`: a scenario like a recorded workload, without its texts."""
+"""`profile --scenario` writes a scenario like a recorded workload, without its texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exit code, summary.json, junit.xml, summary.md, terminal, page and comparison tell one outcome, whichever it is."""
+"""Exit code, summary.json, junit.xml, summary.md, terminal, page and comparison report the same outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became worse over a long run fails it, where that is asked for."""
+"""A series that got worse over a long run fails it, if asked to."""
 
 from __future__ import annotations
 

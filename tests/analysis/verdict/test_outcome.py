@@ -1,4 +1,4 @@
-"""One total function decides how a run came out: over every combination of what can be known of it."""
+"""One total function decides how a run came out, for every combination of facts."""
 
 from __future__ import annotations
 

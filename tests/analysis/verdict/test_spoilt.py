@@ -1,4 +1,4 @@
-"""Validity is by figure: what is spoilt is not given, and the run is INVALID only where a headline or a gate is."""
+"""Validity is by figure: a spoilt figure is withheld, and the run is INVALID only if a headline or gate is affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many examples the property tests draw."""
+"""How many examples the property tests generate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files as something went wrong with them: values of another kind, missing ones, a cut, foreign bytes."""
+"""Corrupted files: values of another type, missing values, truncation, foreign bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large a file, a function and its list of parameters may be, which names say nothing, and which tests sleep."""
+"""Limits on the size of files, functions and parameter lists, on meaningless names, and on sleeping tests."""
 
 from __future__ import annotations
 

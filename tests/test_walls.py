@@ -1,4 +1,4 @@
-"""Who may import whom: as docs/architecture.md says, one way, and without circles, types included."""
+"""Imports follow docs/architecture.md: one way and without cycles, types included."""
 
 from __future__ import annotations
 

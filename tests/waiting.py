@@ -1,4 +1,4 @@
-"""Waiting in tests for what happens, never for a length of time: one place that looks again and again."""
+"""Waits for conditions, never for a fixed time; the only place in the tests that polls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user can get wrong: one sentence, a named exit code, nothing left behind."""
+"""User errors: one sentence, a named exit code, nothing left behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be known of a run without one: its effective scenario, and whether a scenario is valid."""
+"""Checks without a run: the effective scenario, and whether a scenario is valid."""
 
 from __future__ import annotations
 

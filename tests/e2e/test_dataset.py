@@ -1,4 +1,4 @@
-"""Prompts of one's own through the whole command line, over two processes."""
+"""The user's own prompts through the whole command line, over two processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that end before their time: what was measured stays, what was started goes."""
+"""Runs that end early: measurements are kept, and everything that was started is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`load --master` and `worker`, as on several machines, but on this one and without containers."""
+"""`load --master` and `worker` as on several machines, but on one machine and without containers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Around the boundaries of a run's phases: seen from outside, in the folders of runs that other tests look at too."""
+"""The boundaries of a run's phases, seen in the folders of runs that other tests share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Same seed, same prompts; another salt, another cache. Seen from outside, on one simulator that stays up."""
+"""The same seed gives the same prompts; another salt never hits the cache. Seen from outside, on one simulator."""
 
 from __future__ import annotations
 

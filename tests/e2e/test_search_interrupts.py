@@ -1,4 +1,4 @@
-"""Ctrl-C in a search, a race and a decision on the simulator: what was found stays, and `--resume` goes on with it."""
+"""Ctrl-C in a search, a race and a decision on the simulator: results are kept, and `--resume` continues."""
 
 from __future__ import annotations
 

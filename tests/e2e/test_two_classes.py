@@ -1,4 +1,4 @@
-"""Users of two classes with a plan each, in one run: prompts, limits and objectives are each class's own."""
+"""Two user classes, each with its own scenario, in one run: prompts, limits and objectives stay separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stand-in for an engine's server process, for tests of its life: answers as it is told on its command line."""
+"""A stand-in for an engine's server process in lifecycle tests: it behaves as its command line says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the prefix cache was emptied before a load is known, told, and never ends a run."""
+"""Whether the prefix cache was emptied before a load is known and reported, and never ends a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of Docker, and what its answers mean; the real thing is tried by `make test-compose`."""
+"""The requests made to Docker, and how its answers are interpreted; `make test-compose` uses the real thing."""
 
 from __future__ import annotations
 

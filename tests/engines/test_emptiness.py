@@ -1,4 +1,4 @@
-"""Whether an engine is done with what was sent before."""
+"""Whether an engine has finished all earlier requests."""
 
 from __future__ import annotations
 

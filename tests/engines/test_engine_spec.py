@@ -1,4 +1,4 @@
-"""Descriptions: what they must say, and what is refused with a sentence."""
+"""Engine descriptions: what they must contain, and what is refused with a sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Canonical settings become each engine's own arguments, or an error: never silence."""
+"""Canonical settings become each engine's own arguments, or an error; none is silently ignored."""
 
 from __future__ import annotations
 

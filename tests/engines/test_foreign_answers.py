@@ -1,4 +1,4 @@
-"""Whatever an endpoint answers before and beside a load, of any status, type, depth and size: a value or a sentence."""
+"""Whatever an endpoint answers before and during a load becomes a value or a sentence."""
 
 from __future__ import annotations
 

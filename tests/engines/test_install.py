@@ -1,4 +1,4 @@
-"""Installing engines: what is done once, what is done again, and what an installation changes in files."""
+"""Installing engines: which steps run once, which run again, and what an installation changes in files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a local engine, with a stand-in process: ready, dead, deaf, stubborn; nothing stays behind."""
+"""The life of a local engine, with a stand-in process: ready, dead, deaf, stubborn; nothing is left behind."""
 
 from __future__ import annotations
 

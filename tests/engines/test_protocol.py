@@ -1,4 +1,4 @@
-"""What every engine can be asked, whoever keeps it alive; nothing is fetched when an attribute is read."""
+"""What every engine offers, whoever started it; reading an attribute fetches nothing."""
 
 from __future__ import annotations
 

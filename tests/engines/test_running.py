@@ -1,4 +1,4 @@
-"""Engines that outlive the command which started them: found again, judged, taken over, stopped."""
+"""Engines that outlive the command that started them: found again, checked, reused, stopped."""
 
 from __future__ import annotations
 

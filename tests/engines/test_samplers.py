@@ -1,4 +1,4 @@
-"""What telemetry watches beside the engine's own metrics: chosen GPUs, and the processes of a local engine."""
+"""What telemetry samples besides the engine's metrics: selected GPUs, and the processes of a local engine."""
 
 from __future__ import annotations
 

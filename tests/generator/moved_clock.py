@@ -1,4 +1,4 @@
-"""A clock for tests: its time goes on only while everybody who asked it sleeps, and then at once."""
+"""A clock for tests: its time advances only while everything that uses it sleeps, and then at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws of arrival and rate profiles: pure sequences, tested against their laws."""
+"""Laws of arrival and rate profiles: pure sequences, tested against their distributions."""
 
 from __future__ import annotations
 

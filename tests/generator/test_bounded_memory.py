@@ -1,4 +1,4 @@
-"""What must not grow with the length of a run: Locust's statistics, and the arrivals that wait."""
+"""What must not grow with the length of a run: Locust's statistics, and the waiting arrivals."""
 
 from __future__ import annotations
 

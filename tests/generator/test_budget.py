@@ -1,4 +1,4 @@
-"""load.max_requests and load.max_usd: what a process may still ask."""
+"""load.max_requests and load.max_usd: what a process may still send."""
 
 from __future__ import annotations
 

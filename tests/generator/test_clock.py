@@ -1,4 +1,4 @@
-"""A worker's clock against the master's, by question and answer."""
+"""The offset of a worker's clock from the master's, measured by exchanged messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open loop under a rate that nobody can send: it must not stop everything else in its process."""
+"""An open loop at an impossible rate must not block everything else in its process."""
 
 from __future__ import annotations
 

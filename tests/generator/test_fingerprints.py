@@ -1,4 +1,4 @@
-"""Rows of prompts.csv: what they tell of a prompt, and what they do not."""
+"""Rows of prompts.csv: what they reveal about a prompt, and what they do not."""
 
 from __future__ import annotations
 

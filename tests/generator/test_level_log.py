@@ -1,4 +1,4 @@
-"""The levels of a run, as the process that directs it knows them."""
+"""The levels of a run, as recorded by its coordinator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One load-generating process: each request that is sent is one row, whatever becomes of it."""
+"""One load-generating process: each request sent becomes one row, whatever happens to it."""
 
 from __future__ import annotations
 

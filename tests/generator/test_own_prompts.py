@@ -1,4 +1,4 @@
-"""Prompts that a user class makes itself."""
+"""Prompts made by a user class itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The director leads through the phases: how the warm-up ends, and what is told of it."""
+"""The phases of a run: how the warm-up ends, and what is reported about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tokenswarm does to Locust when it is set up."""
+"""What tokenswarm changes in Locust when it is set up."""
 
 from __future__ import annotations
 

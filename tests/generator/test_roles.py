@@ -1,4 +1,4 @@
-"""The process that directs a run."""
+"""The process that coordinates a run."""
 
 from __future__ import annotations
 

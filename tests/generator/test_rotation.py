@@ -1,4 +1,4 @@
-"""A long run's tables go on in a new file each hour; nothing is lost, and the index tells what is where."""
+"""A long run's tables continue in a new file each hour; no row is lost, and the index lists what is where."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows reach the file whole or not at all, and are never lost on the way."""
+"""Rows reach the file whole or not at all, and are never lost in transit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The test for a trend in a series: exact in small, and about as often wrong as it says."""
+"""The test for a trend in a series: exact for small series, with the stated error rate."""
 
 from __future__ import annotations
 

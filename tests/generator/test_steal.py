@@ -1,4 +1,4 @@
-"""Steal time tells what the machine's host gave to others: it is told apart from what this machine used itself."""
+"""Steal time, which the host gave to other machines, is separate from this machine's own use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a run that workers on other machines do not have."""
+"""Files of a run that workers on other machines lack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result file of another tool, however it was changed, is a run's page or one sentence."""
+"""A corrupted result file of another tool gives a run's page or one sentence."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""What a machine can time: how a step is judged against the truth, which limit it broke, and when more workers are
-advised."""
+"""What a machine can time: how a step is judged against the truth, which limit it broke, when to add workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two sides of a comparison, from what was typed."""
+"""The two sides of a comparison, from the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind, and what it cleans up, whichever of its stages fails."""
+"""What a run leaves behind, and what it cleans up, whichever stage fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Locust processes of a run, where they do not do as they are told."""
+"""The Locust processes of a run, when they misbehave."""
 
 from __future__ import annotations
 

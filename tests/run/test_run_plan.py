@@ -1,4 +1,4 @@
-"""What was typed becomes one plan, with nothing looked up later; what cannot be is refused before anything is made."""
+"""The command line becomes one complete plan; impossible input is refused before anything is created."""
 
 from __future__ import annotations
 

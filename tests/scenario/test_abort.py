@@ -1,4 +1,4 @@
-"""When a soak is ended before its time, and when it is not."""
+"""When a soak is ended early, and when it is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distributions draw what they say."""
+"""Distributions draw what they promise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A law of arrivals of a user's own is tried before a run depends on it."""
+"""A user's own law of arrivals is tried before a run depends on it."""
 
 from __future__ import annotations
 

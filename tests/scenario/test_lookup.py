@@ -1,4 +1,4 @@
-"""Scenarios, engines and locustfiles of the user's: where they are looked up, and which one is meant."""
+"""Where the user's scenarios, engines and locustfiles are looked up, and which one is used."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A description in TOML, however it was changed, is read or refused in one sentence: scenarios, engines, endpoints,
-claims, spaces of settings, tiers, profiles of the simulator."""
+"""A corrupted TOML description (scenario, engine, endpoint, claim, space, tier, profile) is read or refused in one
+sentence.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scenario files: what comes with the project loads, what is wrong is refused with one sentence."""
+"""Scenario files: those that ship load, and mistakes are refused with one sentence."""
 
 from __future__ import annotations
 

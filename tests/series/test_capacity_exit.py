@@ -1,4 +1,4 @@
-"""How a search ends for a script that asked for a load: by the whole interval."""
+"""The exit code of a search that was asked for a load depends on the whole interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search would take, said before anything runs."""
+"""What a search would take, stated before anything runs."""
 
 from __future__ import annotations
 

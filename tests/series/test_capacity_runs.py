@@ -1,4 +1,4 @@
-"""The runs of a search for capacity: one salt, another seed each, and nothing that was found is lost."""
+"""The runs of a capacity search: one salt, a new seed each, and no measurement is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a series goes on from may have been changed by anyone: it goes on, or is refused in one sentence."""
+"""A damaged record of a series is resumed or refused in one sentence."""
 
 from __future__ import annotations
 

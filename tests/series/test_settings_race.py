@@ -1,4 +1,4 @@
-"""Conducting a race: rounds of common work, few starts, what fails, the budget, Ctrl-C and going on."""
+"""Running a race: rounds of common work, few starts, failures, the budget, Ctrl-C and resuming."""
 
 from __future__ import annotations
 

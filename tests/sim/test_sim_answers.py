@@ -1,4 +1,4 @@
-"""What answers hold, tokens and texts."""
+"""The content of answers: tokens and text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each format by a file as the field has it: recognised by its content, and read to what it says."""
+"""Each trace format, from a real-world sample: recognised by content and read correctly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trace of each format, however it was changed, is read or refused in one sentence."""
+"""A corrupted trace of each format is read or refused in one sentence."""
 
 from __future__ import annotations
 

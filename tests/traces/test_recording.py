@@ -1,4 +1,4 @@
-"""What of a trace is replayed, and when."""
+"""Which part of a trace is replayed, and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded texts that are too many for the memory: the same requests, read from a file when they are sent."""
+"""Recorded texts that do not fit into memory are read from a file when sent, and give the same requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask the web UI for what."""
+"""Who may request what from the web UI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Users that somebody changes in the UI while a run goes on: each number is a load level of its own."""
+"""Users changed in the UI during a run: each number is a load level."""
 
 from __future__ import annotations
 

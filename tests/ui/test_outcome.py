@@ -1,4 +1,4 @@
-"""The tab says how a run came out, as its report does."""
+"""The tab reports how a run came out exactly as its report does."""
 
 from __future__ import annotations
 

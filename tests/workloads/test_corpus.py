@@ -1,4 +1,4 @@
-"""The corpus: where text comes from, how excerpts are cut, and what is refused."""
+"""The corpus: where its text comes from, how excerpts are cut, and what is refused."""
 
 from __future__ import annotations
 

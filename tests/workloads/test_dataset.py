@@ -1,4 +1,4 @@
-"""Prompts of one's own: what is in the file is what is sent."""
+"""The user's own prompts are sent as they are in the file."""
 
 from __future__ import annotations
 

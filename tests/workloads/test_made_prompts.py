@@ -1,4 +1,4 @@
-"""Made prompts: as long as asked, equal exactly where the trace's ids are, the same in every process."""
+"""Generated prompts: as long as asked, equal exactly where the trace's ids are, the same in every process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A workload of the user's: one Python file that a scenario names."""
+"""A user's own workload: one Python file named by a scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is shared is replaced over time, the same on every worker; cold prompts know no time."""
+"""Shared content is replaced over time, the same on every worker; cold prompts ignore time."""
 
 from __future__ import annotations
 

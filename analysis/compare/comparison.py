@@ -104,6 +104,8 @@ class Result:
     difference: Difference | None = None
     why: str = ""
     rules: Rules = USUAL_RULES
+    corrected: bool = False
+    """Whether it is undecided only because of the number of figures: alone it would count as different."""
 
     @property
     def known(self) -> Difference:
@@ -210,7 +212,7 @@ def _corrected(results: list[Result]) -> list[Result]:
         )
     }
     return [
-        replace(result, state=UNDECIDED)
+        replace(result, state=UNDECIDED, corrected=True)
         if result.state in (BETTER, WORSE) and not kept.get(id(result), True)
         else result
         for result in results

@@ -158,10 +158,22 @@ def compare_runs(
         advice,
         agreement,
         unfair(groups),
-        [*_of_the_series(groups, results, rules), *_notes(used)],
+        [*_of_the_series(groups, results, rules), *_of_the_correction(results), *_notes(used)],
         setup_differences(groups, engine_table),
         rules,
     )
+
+
+def _of_the_correction(results: Sequence[Result]) -> list[str]:
+    """A sentence on figures whose interval excludes equality, and which are undecided all the same."""
+    figures = [result.metric.title for result in results if result.corrected]
+    if not figures:
+        return []
+    further = sum(not result.metric.headline and result.difference is not None for result in results)
+    return [
+        f"Undecided although the interval excludes equality: {', '.join(figures)}. Each interval is for its figure "
+        f"alone; among {further} figures outside the headline such a difference may be chance (Holm)."
+    ]
 
 
 def _of_the_series(groups: Groups, results: Sequence[Result], rules: Rules) -> list[str]:

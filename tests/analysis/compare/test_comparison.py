@@ -177,6 +177,19 @@ def test_figures_outside_the_headline_are_corrected_for_their_number(tmp_path) -
     )
 
 
+def test_a_figure_that_only_the_correction_leaves_undecided_is_named_with_the_reason(tmp_path) -> None:
+    def runs(name: str, values: list[float], **facts) -> list[Path]:
+        return series(tmp_path, name, values, **facts)
+
+    found = compare_runs(runs("v", [100, 104, 96]) + runs("s", [92, 89, 86], engine="SGLang"))
+    corrected = [result for result in found.results if result.corrected]
+    assert corrected and all(result.state == "undecided" and result.difference.p < 0.05 for result in corrected)
+    (note,) = [note for note in found.notes if "Holm" in note]
+    assert all(result.metric.title in note for result in corrected)
+    alike = compare_runs(runs("x", [100, 104, 96]) + runs("y", [101, 99, 97], engine="SGLang"))
+    assert not any("Holm" in note for note in alike.notes)
+
+
 def test_two_flag_sets_of_one_engine_are_told_apart_by_their_settings(tmp_path) -> None:
     def scenario(value: str) -> dict:
         return manifest()["scenario"] | {"overrides": {"engine.prefill_budget": value}}

@@ -47,7 +47,7 @@ from tokenswarm.analysis.verdict import validity
 from tokenswarm.analysis.verdict.facts import Facts, error_bound_ms, gather, worker_samples
 from tokenswarm.analysis.verdict.gates import judged
 from tokenswarm.analysis.verdict.overloaded import reasons_of, withhold_latency, without_held_arrivals
-from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, withhold, withhold_steady_part
+from tokenswarm.analysis.verdict.spoilt import implausible, reason_of, with_goodput, withhold, withhold_steady_part
 
 from tokenswarm.contract.limits import timing_words
 from tokenswarm.contract.manifest import (
@@ -130,7 +130,7 @@ def summarise(run: Run) -> Summary:
     _withhold_late(summary, late)
     for each in disagreements:
         why = f"implausible, see {each.rule}"
-        withhold(summary, each.metrics, f"{why}: {each.sentence}")
+        withhold(summary, with_goodput(each.metrics, bounds), f"{why}: {each.sentence}")
         withhold_steady_part(summary, each.metrics, why)
     summary.verdict, summary.reasons = validity.ranked([*summary.reasons, *further])
     if keeping.overloaded:

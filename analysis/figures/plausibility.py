@@ -40,6 +40,8 @@ ENGINES_OWN = frozenset({"server_ttft_mean"})
 
 FEWEST_TOKENS_PER_EVENT = 0.5
 """An event with text holds a token or more; half leaves room for gateways that cut tokens in two."""
+OTHERS_USAGE = 0.05
+"""Share of the answers whose usage may count fewer tokens than that: beyond, it is that of other answers."""
 FASTEST_TOK_S = 100_000.0
 """No engine gives one request so many tokens a second; the fastest of today are below a twentieth of it."""
 MOST_TOKENS_PER_CHAR, TEMPLATE_TOKENS = 8.0, 4096
@@ -228,17 +230,24 @@ def ended_early(answers: Answers) -> Contradiction | None:
 
 
 def output_tokens(answers: Answers) -> Contradiction | None:
-    """Usage with fewer tokens than events with text, as when it counts each chunk alone."""
+    """Usage with fewer tokens than events with text: over all answers, as when it counts each chunk alone, or in many
+    of them, as when it is that of other answers.
+    """
     has_counts = answers.by_usage & (answers.chunks >= 2) & ~np.isnan(answers.completion_tokens)
-    tokens, events = float(answers.completion_tokens[has_counts].sum()), float(answers.chunks[has_counts].sum())
-    if not events or tokens >= FEWEST_TOKENS_PER_EVENT * events:
+    tokens, events = answers.completion_tokens[has_counts], answers.chunks[has_counts]
+    fewer, n = int((tokens + 1 < FEWEST_TOKENS_PER_EVENT * events).sum()), len(tokens)
+    if n and tokens.sum() < FEWEST_TOKENS_PER_EVENT * events.sum():
+        found = f"reports {tokens.sum():,.0f} output tokens, and {events.sum():,.0f} events with text came"
+    elif n >= FEWEST_TO_TELL and fewer > OTHERS_USAGE * n:
+        found = f"reports less than half of the tokens that came in {fewer:,} of {n:,} answers"
+    else:
         return None
     return Contradiction(
         "usage_output",
         OUTPUT_TOKENS,
-        f"The answers' usage reports {tokens:,.0f} output tokens, and {events:,.0f} events with "
-        "text came: usage does not count what was sent. Ask whoever runs the gateway in front of the engine.",
-        tokens / events,
+        f"The answers' usage {found}: usage does not count what was sent. Ask whoever runs the gateway in front of "
+        "the engine.",
+        float(tokens.sum() / events.sum()),
         FEWEST_TOKENS_PER_EVENT,
         "",
     )

@@ -15,6 +15,7 @@ from tokenswarm.analysis.figures.quantities import (
 from tokenswarm.analysis.figures.timing import TimingError, timing_errors
 from tokenswarm.analysis.figures.window import Window
 from tokenswarm.analysis.read.run_folder import Run
+from tokenswarm.analysis.verdict.misfits import misfits
 from tokenswarm.analysis.verdict.spoilt import judged_metrics
 
 from tokenswarm.contract.manifest import CountsRecord
@@ -70,6 +71,8 @@ class Facts:
     ended_early: str | None = None
     imported: str = ""
     """The tool that measured the run, if not tokenswarm."""
+    misfits: tuple[str, ...] = ()
+    """What the folder's files say against each other."""
 
 
 def gather(run: Run, window: Window | None) -> Facts:
@@ -105,6 +108,7 @@ def gather(run: Run, window: Window | None) -> Facts:
         going=run.going,
         ended_early=(manifest.ended_early.sentence or "no reason is told") if manifest.ended_early else None,
         imported=(manifest.imported.tool or "another tool") if manifest.imported is not None else "",
+        misfits=tuple(misfits(run, window)),
         rows_lost=counted.rows_lost or 0,
         damaged_lines=run.damaged_lines,
         median_latency_ms=_median_latency(ok),

@@ -21,7 +21,7 @@ from tokenswarm.analysis.verdict.outcome import INVALID, NOTE
 from tokenswarm.contract.manifest import VIRTUAL, Reason
 from tokenswarm.contract.metric import Latency, Rate
 from tokenswarm.contract.metrics import METRICS
-from tokenswarm.contract.objectives import SloKey, parse_slo_key
+from tokenswarm.contract.objectives import RequestBounds, SloKey, parse_slo_key
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.summary.interference_records import Interference
 from tokenswarm.contract.summary.level_records import LevelFigures
@@ -49,6 +49,13 @@ def _is_about(gate: SloGate, metrics: Collection[str]) -> bool:
     key = key.removeprefix(f"{gate.user_class}.") if gate.user_class else key
     parsed = parse_slo_key(key)
     return parsed is not None and parsed.metric.name in metrics
+
+
+def with_goodput(metrics: Collection[str], bounds: RequestBounds) -> list[str]:
+    """These metrics, and what is counted by them: an answer is good only if its own latencies are known."""
+    bounded = {key for each in (bounds.default, *bounds.classes.values()) for key in each}
+    counts = any(each.key in bounded for each in METRICS.latencies() if each.name in metrics)
+    return [*metrics, *(("goodput_rps", "attainment") if counts else ())]
 
 
 def withhold(summary: Summary, metrics: Collection[str], why: str, level: LevelFigures | None = None) -> None:
@@ -116,8 +123,9 @@ def _figures(part: Summary | LevelFigures, metrics: Collection[str]) -> Iterator
         if isinstance(metric, Latency):
             for table in (part.latency, *(each.latency for each in classes)):
                 yield from table.get(metric.key, {}).values()
-        elif isinstance(metric, Rate) and (figure := metric.figure_of(part)) is not None:
-            yield figure
+        elif isinstance(metric, Rate):
+            of_classes = (getattr(each, name, each.rates.get(name)) for each in classes)
+            yield from (figure for figure in (metric.figure_of(part), *of_classes) if isinstance(figure, Figure))
     if "server_ttft_mean" in metrics and isinstance(part, Summary):
         for own in (part.server_ttft, *part.server_latency.values()):
             yield from (own.p50, own.p95, own.p99, own.mean)

@@ -149,7 +149,9 @@ def _rows(facts: Facts) -> Finding | None:
     if facts.counted is None:
         return None
     lost = max(facts.counted - facts.rows, facts.rows_lost)
-    return Finding(lost, 0, lost > 0 or facts.rows != facts.counted)
+    more = facts.rows - facts.counted
+    detail = f"{more:,} requests fewer" if more > 0 else f"{lost:,.0f} requests more"
+    return Finding(lost, 0, lost > 0 or more != 0, detail)
 
 
 def _successes(facts: Facts) -> Finding | None:
@@ -280,9 +282,16 @@ RULES: tuple[Rule, ...] = (
         "Requests without a row",
         "INCOMPLETE",
         "",
-        "The run counted a different number of requests than its file holds ({value:.0f} missing): figures are about "
-        "the rows that are there.",
+        "The run counted {detail} than its file holds, so figures are about the rows that are there.",
         _rows,
+    ),
+    Rule(
+        "rows_misfit",
+        "Rows are those of this run",
+        "INCOMPLETE",
+        "",
+        "The folder's files do not fit each other: {detail}. Restore them from where the run was made, or run again.",
+        lambda f: Finding(None, None, bool(f.misfits), in_a_row(f.misfits, "and")),
     ),
     Rule(
         "still_going",

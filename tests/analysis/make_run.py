@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,16 @@ def row(**cells: Any) -> dict[str, Any]:
     return plain | cells
 
 
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _named(cells: dict[str, Any], number: int, told: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of this run, and of no other request."""
+    named = cells | ({"run_id": told.get("run_id", "r")} if cells.get("run_id") == "r" else {})
+    return named | ({"request_id": f"id-{number}"} if cells.get("request_id") == "id" else {})
+
+
 def manifest(workload: str = "rag", seconds: float = 60.0, **facts: Any) -> dict[str, Any]:
     """A run.json of a simulated run that measured for `seconds` from START."""
     end = START + seconds
@@ -70,8 +81,8 @@ def manifest(workload: str = "rag", seconds: float = 60.0, **facts: Any) -> dict
         "format": 1,
         "run_id": f"20261118-{workload}-sim",
         "status": "complete",
-        "started_at": "2026-11-18T10:39:55Z",
-        "ended_at": "2026-11-18T10:41:10Z",
+        "started_at": _utc(START - WARMUP_S),
+        "ended_at": _utc(end + DRAIN_S),
         "simulated": True,
         "engine": {
             "name": "sim",
@@ -138,9 +149,10 @@ def write_run(
     engine: list[dict[str, Any]] | None = None,
     host: list[dict[str, Any]] | None = None,
 ) -> Path:
-    """A run folder of exactly these rows; counts are filled in from them."""
+    """A run folder of exactly these rows; counts, and names that no row was given, are filled in from them."""
     folder.mkdir(parents=True, exist_ok=True)
     told = facts if facts is not None else manifest()
+    rows = [_named(each, number, told) for number, each in enumerate(rows)]
     by_status = {status: sum(r["status"] == status for r in rows) for status in schema.STATUSES}
     counts = {"sent": len(rows), **by_status, "rows_lost": 0}
     (folder / schema.MANIFEST_JSON).write_text(json.dumps({"counts": counts} | told), encoding="utf-8")
@@ -205,7 +217,7 @@ def _request(
     last = ttft + gap * (output - 1)
     thinking = int(output * rng.uniform(0.5, 0.85)) if workload == "reasoning" else None
     cells = row(
-        run_id="20261118",
+        run_id="r",
         worker=0,
         phase="warmup" if at < 0 else "measure",
         user_class=CLASSES[workload],

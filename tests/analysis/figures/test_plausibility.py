@@ -130,6 +130,13 @@ def test_each_contradiction_names_the_figures_that_it_spoils_and_both_numbers() 
     assert others.whole_run and "79" in others.sentence and "18" in others.sentence
 
 
+@pytest.mark.parametrize(("strange", "expected"), [(1, []), (3, ["usage_output"])])
+def test_usage_of_other_answers_is_found_where_its_sum_is_right(strange: int, expected: list[str]) -> None:
+    tokens = np.full(30, 120.0)
+    tokens[:strange] = 5.0
+    assert rules(replace(answers(), completion_tokens=tokens)) == expected
+
+
 @pytest.mark.parametrize(("empty", "expected"), [(0, []), (1, [False]), (3, [False]), (4, [True]), (30, [True])])
 def test_answers_that_hold_nothing_are_no_answers(empty: int, expected: list[bool]) -> None:
     without = np.arange(30) < empty

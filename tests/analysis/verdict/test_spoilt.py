@@ -146,3 +146,26 @@ def test_a_busy_worker_is_told_from_a_machine_that_others_took(
     found = summary_of(tmp_path, host=host, cores=cores, workers=workers, ttft_ms=20.0, ttft_uncertainty_ms=3.0)
     [reason] = [reason for reason in found.reasons if reason.rule == "timing_error"]
     assert words in reason.sentence and wrong not in reason.sentence
+
+
+@pytest.mark.parametrize(("slo", "known"), [({"tpot_p95_ms": 50}, False), ({"ttft_p95_ms": 500}, True)])
+def test_no_answer_is_called_good_by_a_latency_that_is_not_known(tmp_path: Path, slo: dict, known: bool) -> None:
+    rows = [row(request_id=f"r{i}", sent_at=START + i / 2, last_token_ms=100.5 + 1e-3 * i / 2) for i in range(60)]
+    told = manifest(seconds=30.0, scenario={"name": "rag", "values": {"slo": slo | {"goodput_rps_min": 1}}})
+    found = summarise(read_run(write_run(tmp_path, rows, told)))
+    assert "at_once" in [each.rule for each in found.reasons]
+    of_class = found.user_classes["RagReader"] if found.user_classes else found.goodput
+    for part in (found.goodput, of_class):
+        assert (part.goodput_rps.value is not None, part.attainment.value is not None) == (known, known)
+    [gate] = [each for each in found.slo if each.key == "goodput_rps_min"]
+    assert gate.state == ("met" if known else "undetermined")
+
+
+def test_what_is_withheld_of_the_run_is_withheld_of_its_user_classes(tmp_path: Path) -> None:
+    rows = [
+        row(request_id=f"r{i}", sent_at=START + i / 2, user_class=f"C{i % 2}", completion_tokens=1) for i in range(60)
+    ]
+    found = summarise(read_run(write_run(tmp_path, rows, manifest(seconds=30.0))))
+    assert len(found.user_classes) == 2
+    for each in (found, *found.user_classes.values()):
+        assert each.rates["output_tok_s"].value is None and each.rates["requests_s"].value is not None

@@ -21,6 +21,7 @@ from tests.browser.gallery import RECORDS
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import read_manifest, write_manifest
+from tokenswarm.contract.tables import REQUESTS_CSV
 
 NOW = datetime(2027, 2, 1, tzinfo=UTC)
 
@@ -38,6 +39,8 @@ def night(
     folder = results / f"202701{number:02}-010000-vllm-rag-{number:04x}"
     shutil.copytree(source, folder)
     manifest = read_manifest(folder)
+    rows = (folder / REQUESTS_CSV).read_text()
+    (folder / REQUESTS_CSV).write_text(rows.replace(f"\n{manifest.run_id},", f"\n{folder.name},"))
     manifest.run_id, manifest.label, manifest.started_at = folder.name, label, f"2027-01-{number:02}T01:00:00Z"
     manifest.engine.version = version
     if users is not None:

@@ -237,15 +237,15 @@ def output_tokens(answers: Answers) -> Contradiction | None:
     tokens, events = answers.completion_tokens[has_counts], answers.chunks[has_counts]
     fewer, n = int((tokens + 1 < FEWEST_TOKENS_PER_EVENT * events).sum()), len(tokens)
     if n and tokens.sum() < FEWEST_TOKENS_PER_EVENT * events.sum():
-        found = f"reports {tokens.sum():,.0f} output tokens, and {events.sum():,.0f} events with text came"
+        claim = f"reports {tokens.sum():,.0f} output tokens, and {events.sum():,.0f} events with text came"
     elif n >= FEWEST_TO_TELL and fewer > OTHERS_USAGE * n:
-        found = f"reports less than half of the tokens that came in {fewer:,} of {n:,} answers"
+        claim = f"reports less than half of the tokens that came in {fewer:,} of {n:,} answers"
     else:
         return None
     return Contradiction(
         "usage_output",
         OUTPUT_TOKENS,
-        f"The answers' usage {found}: usage does not count what was sent. Ask whoever runs the gateway in front of "
+        f"The answers' usage {claim}: usage does not count what was sent. Ask whoever runs the gateway in front of "
         "the engine.",
         float(tokens.sum() / events.sum()),
         FEWEST_TOKENS_PER_EVENT,

@@ -43,17 +43,17 @@ def _repeated(run: Run) -> list[str]:
 def _outside(run: Run, window: Window | None) -> list[str]:
     if window is None or window.source != "manifest" or not run.has_start_times:
         return []
-    told = []
+    sentences = []
     sent, ended = run.measured["sent_at"], _ended_at(run)
     away = int(((sent < window.start - SLACK_S) | (sent > window.end + SLACK_S)).sum())
     if away > MISPLACED * len(sent):
-        told.append(
+        sentences.append(
             f"{away:,} of {len(sent):,} measured requests were sent outside the measure phase (was a clock set during "
             "the run?)"
         )
     if ended is not None and window.end > ended + LATER_S:
-        told.append("the measure phase ends after the run did")
-    return told
+        sentences.append("the measure phase ends after the run did")
+    return sentences
 
 
 def _ended_at(run: Run) -> float | None:
@@ -63,7 +63,7 @@ def _ended_at(run: Run) -> float | None:
     if run.manifest.engine.runtime == VIRTUAL or run.manifest.status != COMPLETE or not run.manifest.ended_at:
         return None
     try:
-        told = datetime.fromisoformat(run.manifest.ended_at)
+        moment = datetime.fromisoformat(run.manifest.ended_at)
     except ValueError:
         return None
-    return told.timestamp() if told.tzinfo is not None else None
+    return moment.timestamp() if moment.tzinfo is not None else None

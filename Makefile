@@ -8,7 +8,7 @@ PIP    := $(PY) -m pip install -qq --disable-pip-version-check
 # several times as long with two threads as with one.
 PYTEST  = OPENBLAS_NUM_THREADS=$(or $(OPENBLAS_NUM_THREADS),1) $(PY) -m pytest -q $(if $(FAILED),--last-failed --last-failed-no-failures none)
 RUN    ?=
-# Python keeps what it compiled, whatever the surroundings say: else each process of a run compiles hundreds of modules anew.
+# Python caches compiled modules, whatever the environment says: else each process of a run compiles hundreds of them.
 unexport PYTHONDONTWRITEBYTECODE
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' tokenswarm/__init__.py)
 

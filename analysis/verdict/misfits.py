@@ -13,9 +13,11 @@ from tokenswarm.analysis.verdict.outcome import COMPLETE
 
 from tokenswarm.contract.manifest import VIRTUAL
 
-SLACK_S = 1.0
-"""Seconds by which a request may leave beside the measure phase."""
-LATER_S = 60.0
+EARLIER_S, LATER_S = 1.0, 10.0
+"""Seconds by which a request may leave before the measure phase (clocks of several machines), and after it (a
+connection that took long, a process that was held).
+"""
+OUTLASTS_S = 60.0
 """Seconds by which the measure phase may end after the run: two looks at a clock that is being corrected."""
 MISPLACED = 0.01
 """Share of the measured requests that may be sent outside the measure phase."""
@@ -44,14 +46,15 @@ def _outside(run: Run, window: Window | None) -> list[str]:
     if window is None or window.source != "manifest" or not run.has_start_times:
         return []
     sentences = []
-    sent, ended = run.measured["sent_at"], _ended_at(run)
-    away = int(((sent < window.start - SLACK_S) | (sent > window.end + SLACK_S)).sum())
+    again = (run.measured["attempt"] > 1).to_numpy()  # another attempt has the phase of the first, and leaves later
+    sent, ended = run.measured["sent_at"][~again], _ended_at(run)
+    away = int(((sent < window.start - EARLIER_S) | (sent > window.end + LATER_S)).sum())
     if away > MISPLACED * len(sent):
         sentences.append(
             f"{away:,} of {len(sent):,} measured requests were sent outside the measure phase (was a clock set during "
             "the run?)"
         )
-    if ended is not None and window.end > ended + LATER_S:
+    if ended is not None and window.end > ended + OUTLASTS_S:
         sentences.append("the measure phase ends after the run did")
     return sentences
 

@@ -72,3 +72,10 @@ def test_ids_of_another_tool_are_its_own_matter(tmp_path: Path) -> None:
 def test_more_rows_than_were_counted_are_not_called_missing(tmp_path: Path) -> None:
     found = told(tmp_path, counts={"sent": 20, "rows_lost": 0})
     assert "10 requests fewer than its file holds" in found.reasons[0].sentence
+
+
+def test_another_attempt_may_leave_after_the_measure_phase(tmp_path: Path) -> None:
+    def retried(rows: Rows) -> Rows:
+        return [*rows, *(each | {"attempt": 2, "sent_at": START + 50} for each in rows[-5:])]
+
+    assert "rows_misfit" not in [each.rule for each in told(tmp_path, retried).reasons]

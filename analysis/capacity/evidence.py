@@ -83,7 +83,7 @@ def _flaw(
     reasons = [reason for reason in validity.reasons if reason.verdict == validity.verdict]
     if validity.verdict == "OVERLOADED":
         return OVERLOADED, reasons[0].sentence if reasons else ""
-    unsure = 0.0 if any(reason.rule == TIMING for reason in reasons) is False else unsure_share(rows, *judged)
+    unsure = unsure_share(rows, *judged) if any(reason.rule == TIMING for reason in reasons) else 0.0
     grave = [reason for reason in reasons if reason.rule != TIMING]
     if grave or unsure > (1.0 - target) / _LEAST_UNSURE:
         return LIMITED, (grave or reasons)[0].sentence

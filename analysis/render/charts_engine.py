@@ -78,10 +78,10 @@ def generator_charts(run: Run, timeline: TimeBins, window: Window | None, cpu_li
     table = run.host_metrics.sort_values("at")
     workers = table[table["source"].astype("str").str.startswith("worker").to_numpy(dtype=bool)]
     # With several workers, the most delayed one: a line must not jump between them.
-    latest = workers.groupby(workers["at"].round()).max(numeric_only=True)
+    worst = workers.groupby(workers["at"].round()).max(numeric_only=True)
     lags = [
-        _sampled(latest, "loop_lag_ms", "event loop, worst", "c:orange", timeline),
-        _sampled(latest, "read_lag_p99_ms", "bytes unread, p99", "c:blue", timeline),
+        _sampled(worst, "loop_lag_ms", "event loop, worst", "c:orange", timeline),
+        _sampled(worst, "read_lag_p99_ms", "bytes unread, p99", "c:blue", timeline),
     ]
     busy = _by_source(table, "worker", "cpu_share", timeline, 100.0)
     core = axis("% of one core", range=[0, 105])

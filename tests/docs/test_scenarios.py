@@ -63,7 +63,7 @@ def test_the_docs_name_every_scenario(name):
 
 
 @pytest.mark.parametrize("name", scenario_names())
-def test_every_engine_setting_of_a_scenario_has_a_reason_beside_it(name):
+def test_every_value_of_a_scenario_from_its_engine_on_has_a_reason_beside_it(name):
     text = (SCENARIOS_DIR / f"{name}.toml").read_text()
     table = text.partition("[engine]")[2]
     settings = tomllib.loads(text)["engine"]

@@ -25,7 +25,7 @@ from tokenswarm.analysis.figures.statistics import CONFIDENCE, RATE_BLOCKS, Esti
 from tokenswarm.analysis.figures.window import Window
 
 from tokenswarm.contract.limits import observations_needed
-from tokenswarm.contract.metrics import share_of as ratio
+from tokenswarm.contract.metric_families.formulas import share_of as ratio
 from tokenswarm.contract.summary.task_records import TaskFigures
 from tokenswarm.contract.tables import CUT_BY_LENGTH
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -176,11 +177,11 @@ def _short(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def _distance(known: np.ndarray, cdf: object) -> float:
+def _distance(known: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
     """The largest difference between the cumulative distributions of `known` (ascending) and of the law."""
     at, last = np.unique(known, return_index=True)
     share = np.append(last[1:], len(known)) / len(known)
-    return float(np.abs(share - cdf(at)).max())  # type: ignore[operator]
+    return float(np.abs(share - cdf(at)).max())
 
 
 def _in_order(traffic: Traffic) -> Traffic:

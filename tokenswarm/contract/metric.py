@@ -1,7 +1,8 @@
 """What a metric is: one record that says all that the rest of tokenswarm has to know of it, and the registry of them.
 
-The entries stand in `tokenswarm.contract.metrics`. Nothing here knows numpy, pandas, gevent or a run: formulae are pure
-functions of one row or of sums over rows, so that the live side and the analysis share them.
+The entries stand in `tokenswarm/contract/metric_families/`, and `tokenswarm.contract.metrics` has them all. Nothing
+here knows numpy, pandas, gevent or a run: formulae are pure functions of one row or of sums over rows, so that the live
+side and the analysis share them.
 """
 
 from __future__ import annotations
@@ -79,6 +80,11 @@ class Place(StrEnum):
     CLASSES = "classes"
     """Columns of the dashboard's table of user classes."""
 
+
+NOWHERE: frozenset[Place] = frozenset()
+NOT_IN_TAB = frozenset({Place.TABLE, Place.TERMINAL})
+TABLES = NOT_IN_TAB | {Place.TAB}
+"""Where entries stand as they are, beyond the places for which they have words: `Metric.usually`."""
 
 _USUAL_PERCENTILES: Mapping[Place, tuple[float, ...]] = {
     Place.TIME: TABLE_PERCENTILES,

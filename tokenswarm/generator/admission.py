@@ -15,11 +15,14 @@ from locust.rpc import Message
 from locust.rpc.zmqrpc import Server
 from locust.runners import MasterRunner
 
+from tokenswarm.generator.locust_seam import replace_function
+
 _log = logging.getLogger(__name__)
 CLIENT_READY = "client_ready"
 _OF_NEWCOMERS = (CLIENT_READY, "locustfile")
 """The only messages accepted from a worker that has not been admitted."""
 _MOST_REMEMBERED, _SHOWN_CHARS = 1000, 60
+_lenient_receivers: set[object] = set()
 
 
 def gate_worker_registration(runner: MasterRunner, closed: Callable[[], str | None]) -> None:
@@ -46,17 +49,17 @@ def gate_worker_registration(runner: MasterRunner, closed: Callable[[], str | No
             known.add(client_id)
         handle(client_id, msg)
 
-    runner.handle_message = guarded  # type: ignore[method-assign]
+    replace_function(runner, "handle_message", guarded)
 
 
 def _outlive_garbage() -> None:
     """Keep Locust's listener alive when it receives bytes that are not a Locust message; otherwise the run would end
     for all workers."""
     receive = Server.recv_from_client
-    if getattr(receive, "outlives_garbage", False):
+    if receive in _lenient_receivers:
         return
 
-    def patient(server: Server) -> tuple[str, object]:
+    def lenient_receive(server: Server) -> tuple[str, object]:
         while True:
             try:
                 client_id, message = receive(server)
@@ -70,5 +73,5 @@ def _outlive_garbage() -> None:
                 pass
             _log.warning("the master's port received something that is not a message; it was ignored")
 
-    patient.outlives_garbage = True  # type: ignore[attr-defined]
-    Server.recv_from_client = patient  # type: ignore[method-assign, assignment]
+    _lenient_receivers.add(lenient_receive)
+    replace_function(Server, "recv_from_client", lenient_receive)

@@ -9,6 +9,7 @@ from locust.runners import Runner
 
 from tokenswarm.contract.levels import LevelRecord, levels_of_users, planned_levels
 from tokenswarm.contract.phases import Timeline
+from tokenswarm.generator.locust_seam import replace_function
 from tokenswarm.scenario.load_settings import Load
 
 
@@ -50,4 +51,4 @@ def follow_user_targets(runner: Runner, tell: Callable[[int], None]) -> None:
         tell(int(user_count))
         start(user_count, spawn_rate, wait, user_classes)
 
-    runner.start = start_and_tell  # type: ignore[method-assign]
+    replace_function(runner, "start", start_and_tell)

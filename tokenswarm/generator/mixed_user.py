@@ -13,8 +13,9 @@ from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopUser
 from locust.user.task import DefaultTaskSet
 
 from tokenswarm.base.errors import Exit, UserError
+from tokenswarm.base.presence import present
 from tokenswarm.generator.binding import Arrival
-from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.locust_seam import loaded_classes, role_on
 from tokenswarm.generator.turns import next_turn
 from tokenswarm.scenario.mix import USERS, Mix
 
@@ -45,7 +46,7 @@ class MixedUser(User):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        process: LoadProcess = environment.tokenswarm.process  # type: ignore[attr-defined]  # set by the plugin
+        process = present(present(role_on(environment)).process)
         self._process, self._number = process, process.next_user()
         self._as: dict[str, SessionUser] = {}
 
@@ -78,15 +79,6 @@ class MixedUser(User):
     def on_stop(self) -> None:
         for player in self._as.values():
             player.on_stop()
-
-
-def loaded_classes(environment: Environment) -> list[type[User]]:
-    """The user classes of the locustfiles, whichever of them the run that was begun last had."""
-    known = getattr(environment, "tokenswarm_classes", None)
-    if known is None:
-        known = list(environment.user_classes)
-        environment.tokenswarm_classes = known  # type: ignore[attr-defined]
-    return known
 
 
 def choose_classes(environment: Environment, mix: Mix | None) -> None:

@@ -1,4 +1,4 @@
-"""Hooks tokenswarm into Locust: one part for each Locust process, by the role that the process plays.
+"""Hooks tokenswarm into Locust: one role for each Locust process.
 
 A local runner loads and directs; in distributed mode the master directs and writes, the workers load.
 """
@@ -21,6 +21,7 @@ from tokenswarm.generator.distributed import MasterRole, WorkerRole
 from tokenswarm.generator.greenlet_errors import report_greenlet_errors
 from tokenswarm.generator.interrupts import interrupt_between_greenlets
 from tokenswarm.generator.load_process import LoadProcess
+from tokenswarm.generator.locust_seam import hang_role, replace_function, role_on
 from tokenswarm.generator.plain_locust import form_arguments
 from tokenswarm.generator.roles import LocalRole, ProcessRole
 
@@ -39,7 +40,7 @@ def register(*extensions: Extension) -> None:
         _extensions.extend(extensions)
         events.init_command_line_parser.add_listener(form_arguments)
         events.init.add_listener(_on_init)
-        stats.bucket_response_time = three_digits  # type: ignore[assignment]
+        replace_function(stats, "bucket_response_time", three_digits)
 
 
 def process_of(environment: object) -> LoadProcess:
@@ -47,12 +48,12 @@ def process_of(environment: object) -> LoadProcess:
 
     Raises RuntimeError before the test has started, and GreenletExit (a quiet end) where it could not start.
     """
-    part = getattr(environment, "tokenswarm", None)
-    if part is not None and part.gave_up:
+    role = role_on(environment)
+    if role is not None and role.gave_up:
         raise gevent.GreenletExit
-    if part is None or part.process is None:
+    if role is None or role.process is None:
         raise RuntimeError("an LLMUser can only be made by a running Locust test")
-    return part.process
+    return role.process
 
 
 def three_digits(response_time: float) -> float:
@@ -71,7 +72,7 @@ def _role_of(environment: Environment, runner: Runner) -> ProcessRole:
 def _on_init(environment: Environment, runner: Runner, **_: object) -> None:
     try:
         role = _role_of(environment, runner)
-        environment.tokenswarm = role  # type: ignore[attr-defined]
+        hang_role(environment, role)
         report_greenlet_errors(role.bug)
         environment.events.user_error.add_listener(partial(_user_failed, role))
         for extend in _extensions:

@@ -19,7 +19,8 @@ from ddsketch import DDSketch
 from ddsketch.mapping import LogarithmicMapping
 
 from tokenswarm.contract.metric import STANDARD_SUMS, Row
-from tokenswarm.contract.metrics import METRICS, hit_rate
+from tokenswarm.contract.metric_families.formulas import hit_rate
+from tokenswarm.contract.metrics import METRICS
 from tokenswarm.contract.objectives import latencies_of, meets
 from tokenswarm.contract.phases import Timeline
 from tokenswarm.contract.tables import STATUSES
@@ -153,7 +154,7 @@ class LiveAggregate:
 
     @property
     def hit_rate(self) -> float | None:
-        """Share of prompt tokens that were cached, by the usage in the answers (`contract.metrics.hit_rate`)."""
+        """Share of prompt tokens that were cached, by the usage in the answers (`formulas.hit_rate`)."""
         return hit_rate(self.counts)
 
     @property

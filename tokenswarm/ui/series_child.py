@@ -94,13 +94,13 @@ class SeriesChild:
     def end(self, **_: object) -> None:
         """With the UI."""
         for patience in (_END_S, _HARD_END_S):
-            if not self.stop():
+            if not self.stop() or (process := self._process) is None:
                 return
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(patience)  # type: ignore[union-attr]  # stop() said that there is one
-        if self.running:
+                process.wait(patience)
+        if (process := self._process) is not None and self.running:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # type: ignore[union-attr]
+                os.killpg(process.pid, signal.SIGKILL)
 
     def snapshot(self) -> dict[str, object]:
         """For the page."""

@@ -26,7 +26,8 @@ from tokenswarm.base.presence import present
 from tokenswarm.contract.manifest import Manifest
 from tokenswarm.contract.summary.summary_file import read_summary
 from tokenswarm.contract.tables import DASHBOARD_HTML, REQUESTS_CSV
-from tokenswarm.generator.mixed_user import classes_of_mix, loaded_classes
+from tokenswarm.generator.locust_seam import loaded_classes
+from tokenswarm.generator.mixed_user import classes_of_mix
 from tokenswarm.generator.plain_locust import chosen_scenario
 from tokenswarm.generator.roles import Coordinator
 from tokenswarm.generator.ui_session import session_from_environment

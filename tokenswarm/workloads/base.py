@@ -302,8 +302,8 @@ def chars_of(messages: list[Message]) -> int:
     chars = 0
     for message in messages:
         content = message.get("content")
-        plain = isinstance(content, str) and "tool_calls" not in message
-        chars += len(content) if plain else len(content_text(message))  # type: ignore[arg-type]
+        plain = content if isinstance(content, str) and "tool_calls" not in message else content_text(message)
+        chars += len(plain)
     return chars
 
 

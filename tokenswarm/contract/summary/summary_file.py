@@ -85,4 +85,6 @@ def _plain(value: object) -> object:
         return value
     if not isinstance(value, float) and hasattr(value, "tolist"):  # numpy's, which `contract` does not know
         return _plain(value.tolist())
-    return value if math.isfinite(value) else None  # type: ignore[arg-type]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    raise TypeError(f"{type(value).__name__} is nothing that a file of JSON holds")

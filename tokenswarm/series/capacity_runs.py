@@ -1,6 +1,6 @@
 """The runs of a search for capacity: one engine life and one salt, an ordinary run folder for each measurement.
 
-Which load is next is said by a rule that is handed in; here it is only carried out, within a budget.
+An injected rule chooses the next load; this module carries it out within a budget.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from tokenswarm.series.progress_file import ProgressLog, fill_capacity, of_capac
 
 SHORTEST_S, LONGEST_S = 10.0, 3600.0
 AROUND_S = 15.0
-"""What a run takes beside its measured phase, where nothing is known yet: warm-up, drain, its processes' start."""
+"""First guess of what a run takes besides its measured phase: warm-up, drain, starting processes."""
 BRACKET, FEW = "bracket", 100
-"""A step that only looks for the region: so many requests tell enough where more would take long."""
+"""Number of requests in a step that only looks for the region."""
 EMPTY_LIMIT_S = 120.0
-"""How long a level waits for the engine to be done with what the level before left in its queue."""
+"""How long a level waits until the engine has finished the previous level's queue."""
 
 
 class NextStep(Protocol):
-    """What a rule answers: a load to measure and how many requests, or None and why it is over."""
+    """A rule's answer: the load to measure and the number of requests, or None and the reason for stopping."""
 
     @property
     def why(self) -> str: ...
@@ -62,7 +62,7 @@ class CapacityRule:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What a search may take at most: seconds, requests (warm-ups too), dollars for tokens. None: no end."""
+    """Limits of a search: seconds, requests (including warm-ups), dollars for tokens. None: no limit."""
 
     seconds: float | None = None
     requests: int | None = None
@@ -71,8 +71,8 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
-    """What is to be searched. `first_s`: length of the first run, of which nothing tells how many requests it takes;
-    `engine`: one that is shared with others, which stop it; None for one of this search alone."""
+    """What to search. `first_s`: length of the first run, for which the request rate is unknown. `engine`: an engine
+    shared with other series, which stop it; None for one of this search's own."""
 
     options: LoadOptions
     folder: Path
@@ -88,8 +88,7 @@ class CapacityPlan:
 
 def search_capacity(plan: CapacityPlan, rule: CapacityRule, record: Capacity, console: Console) -> Capacity:
     """Measure what the rule asks for until it is satisfied, the budget is spent, or the search is interrupted.
-    capacity.json is written after every run, so that nothing that was found is lost. Raises UserError for what is
-    wrong before the first run."""
+    capacity.json is written after every run, so no result is lost. Raises UserError for faults before the first run."""
     engine = plan.engine or SharedEngine()
     record.salt = record.salt or fresh_salt()
     rates = {run.load: run.measured / run.measured_s for run in record.runs if run.measured}
@@ -112,8 +111,8 @@ def search_capacity(plan: CapacityPlan, rule: CapacityRule, record: Capacity, co
 
 @dataclass(slots=True)
 class _Search:
-    """A search that goes on. `rates`: measured requests a second, by load; `around_s`: the most that a run of this
-    search took beside its measured phase."""
+    """A search in progress. `rates`: measured requests/s by load; `around_s`: the most that a run of this search took
+    besides its measured phase."""
 
     plan: CapacityPlan
     rule: CapacityRule
@@ -129,7 +128,7 @@ class _Search:
         self.progress = ProgressLog(self.plan.folder, of_capacity(self.record), self._fill)
 
     def _fill(self, progress: SearchProgress) -> None:
-        """What progress.json says beside what is under way."""
+        """The content of progress.json besides the current run."""
         budget = self.plan.budget
         fill_capacity(progress, self.record)
         progress.spent.seconds = self.plan.now() - self.began
@@ -140,7 +139,7 @@ class _Search:
         )
 
     def step(self) -> str:
-        """One run. Returns why the search ends here, if it does."""
+        """One run. Returns why the search ends, or None if it continues."""
         plan, record = self.plan, self.record
         step = self.rule.next_step()
         if step.load is None:
@@ -168,7 +167,7 @@ class _Search:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds of the budget that are left."""
+        """Remaining seconds of the budget."""
         seconds = self.plan.budget.seconds
         return None if seconds is None else max(0.0, seconds - (self.plan.now() - self.began))
 
@@ -195,7 +194,7 @@ class _Search:
         )
 
     def _measure(self, load: float, seconds: float) -> tuple[RunOutcome, CapacityRun]:
-        """One run of its own seed. An engine that ends in it is a result."""
+        """One run with its own seed. An engine that dies in it is a result."""
         record, began = self.record, self.plan.now()
         empty = self.engine.wait_until_empty(EMPTY_LIMIT_S)
         if empty.inside:
@@ -238,7 +237,7 @@ class _Search:
         else:
             values["load.rate"] = f"{load:g}"
         if record.runs:
-            values["load.reset_cache"] = "false"  # a warm cache is the steady state, and all levels share it
+            values["load.reset_cache"] = "false"  # a warm cache is the steady state, so all levels share it
         return values
 
 

@@ -1,8 +1,8 @@
 """Runs of two sides in pairs: A B, B A, A B ...
 
-Both runs of a pair share seed, work and warm-up; each pair has another seed, so that what holds does not hold for one
-sequence of prompts alone. In turn, so that a machine that warms up or a neighbour that comes and goes weighs on both
-sides alike. An engine is started anew only where its settings change: B's serves two runs in a row.
+Both runs of a pair share seed, work and warm-up; each pair has another seed, so that the result does not depend on one
+sequence of prompts. The sides take turns, so that a machine that warms up or a noisy neighbor affects both alike. An
+engine is restarted only if its settings change: B's serves two runs in a row.
 """
 
 from __future__ import annotations
@@ -28,38 +28,38 @@ from tokenswarm.run.run_plan import RunPlan, resolve
 from tokenswarm.run.shared_engine import SharedEngine, same_engine
 
 DEFAULT_REPEATS = 5
-"""Of each side. Three find a difference of 10% in p95 TTFT only every other time (docs/comparing.md)."""
+"""Runs per side. Three find a 10% difference in p95 TTFT only half of the time (docs/comparing.md)."""
 MOST_PAIRS = 30
-"""Where a budget of time says how many."""
+"""Most pairs if a time budget decides the number."""
 _MOST_FAILURES = 2
-"""Runs of one side that may fail before the series is given up: an engine that does not start will not start."""
+"""The series is given up after this many failed runs of one side: an engine that did not start will not start."""
 SEED, SALT, WARMUP, ANSWER = "prompts.seed", "prompts.salt", "load.warmup_s", "load.answer_s"
 
 
 @dataclass(slots=True)
 class PairSeries:
-    """The run folders of both sides, in the order of their runs, and how the series ended."""
+    """The run folders of both sides, in order, and how the series ended."""
 
     a: list[Path] = field(default_factory=list)
     b: list[Path] = field(default_factory=list)
     failures: list[UserError] = field(default_factory=list)
     interrupted: bool = False
     planned: int = 0
-    """The most pairs that the series could have had, settled before any two sides were held against each other."""
+    """The maximum number of pairs, fixed before any comparison."""
     gone_through: int = 0
-    """Pairs whose runs are over, failed ones too: the next one's number, from 0."""
+    """Completed pairs, including failed ones; the 0-based number of the next pair."""
 
     def whole(self) -> PairSeries:
-        """What a series that was interrupted goes on from: without the runs of the pair that was under way."""
+        """The state from which an interrupted series resumes: without the runs of the incomplete pair."""
         most = self.gone_through
         return PairSeries(self.a[:most], self.b[:most], planned=self.planned, gone_through=most)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What ends a series before its last pair. `is_settled(planned)` is asked after each pair but the last: whether
-    what was asked is known by now, of at most so many pairs. `budget_s`: no pair is begun that would not end by then;
-    the number of pairs is cut to it once the first says what one takes, before any result is looked at."""
+    """What ends a series before its last pair. `is_settled(planned)` is called after each pair but the last, with the
+    maximum number of pairs: whether the question is answered. `budget_s`: no pair starts that would not end by then.
+    The number of pairs is reduced to fit after the first pair, before any result is looked at."""
 
     is_settled: Callable[[int], bool] = lambda planned: False
     budget_s: float | None = None
@@ -67,7 +67,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class SeriesTools:
-    """What the runs of a series are made with; tests have their own."""
+    """Functions that make the runs; tests inject their own."""
 
     engine: EngineTools = field(default_factory=EngineTools)
     run: Callable[[LoadOptions, Console, LoadTools], RunOutcome] = lambda options, console, tools: run_load(
@@ -76,11 +76,11 @@ class SeriesTools:
     now: Callable[[], float] = time.monotonic
     ending: Ending = Ending()
     checks: bool = True
-    """Whether both sides are brought up and asked before the first run."""
+    """Whether both sides are started and checked before the first run."""
 
 
 def order(repeats: int) -> Iterator[str]:
-    """`a b b a a b ...`: every side `repeats` times, and neither always first."""
+    """`a b b a a b ...`: each side `repeats` times, and neither always first."""
     for number in range(repeats):
         yield from "ab" if number % 2 == 0 else "ba"
 
@@ -95,7 +95,7 @@ def work_of(pair: int, seed: int, salts: tuple[str, str], warm: Mapping[str, str
 
 
 def shown_by_warmup(outcome: RunOutcome) -> dict[str, str]:
-    """How long a run warmed up and how long its answers took then, as scenario values for others with the same work."""
+    """A run's warm-up time and answer times, as scenario values for other runs with the same work."""
     warmup = read_manifest(outcome.folder).warmup
     if warmup is None or warmup.seconds is None:
         return {}
@@ -104,7 +104,7 @@ def shown_by_warmup(outcome: RunOutcome) -> dict[str, str]:
 
 
 class PairedRuns:
-    """A series that goes on. after(side, outcome) is called when a run has left a folder."""
+    """A series in progress. after(side, outcome) is called when a run has written its folder."""
 
     def __init__(
         self,
@@ -158,12 +158,13 @@ class PairedRuns:
     # ---- before the first run
 
     def _go_on_from(self, earlier: PairSeries) -> None:
-        """Their number stays what it was planned to be: the looks at the pairs share one error."""
+        """The planned number of pairs stays the same, since all looks at the pairs share one error budget."""
         self.series = earlier.whole()
         self._repeats = self.series.planned = earlier.planned or self._repeats
 
     def _check(self, folder: Path) -> None:
-        """Both sides are up and answer, before time is spent on either; and whether their caches can be emptied."""
+        """Check that both sides start and answer before spending time on either, and whether their caches can be
+        emptied."""
         emptied = []
         for side in "ba":  # A last: the first run is its
             self._console.print(f"checking side {side.upper()}", highlight=False)
@@ -182,7 +183,7 @@ class PairedRuns:
     # ---- a pair
 
     def _pair(self, pair: int) -> bool:
-        """Both runs of a pair; False if the series is over."""
+        """Both runs of a pair. Returns False if the series is over."""
         seed = self._plans["a"].scenario.prompts.seed
         salt = fresh_salt()
         salts = (salt, fresh_salt() if self._own_salts else salt)
@@ -199,7 +200,7 @@ class PairedRuns:
         return True
 
     def _not_emptied(self, outcome: RunOutcome) -> bool:
-        """The cache that both sides share could not be emptied this time, though it could when it was checked."""
+        """Handle a shared cache that could not be emptied this time, although it could when checked."""
         reset = read_manifest(outcome.folder).cache_reset
         shared = self._plans["a"].engine is None or same_engine(*self._plans.values())
         return shared and reset is not None and reset.done is False
@@ -222,7 +223,7 @@ class PairedRuns:
             outcome = self._tools.run(options, console, LoadTools(engine=self._engine.tools))
         except UserError as error:
             problem = error
-            self._engine.close()  # whatever is wrong with it, the next run begins with a new one
+            self._engine.close()  # whatever is wrong with it, the next run gets a new one
         else:
             problem = outcome.error
             getattr(series, side).append(outcome.folder)
@@ -237,7 +238,7 @@ class PairedRuns:
         return outcome
 
     def _time_ahead(self) -> str:
-        """How long all of it takes by the scenario's own times, as long as no pair tells it better."""
+        """The estimated total time from the scenario's own durations, until a pair has been measured."""
         load, runs = self._plans["a"].scenario.load, 2 * self._repeats
         warmup_s = load.warmup_max_s if load.warmup_s is None else load.warmup_s
         shortest, longest = runs * load.duration_s, runs * (load.duration_s + warmup_s + load.drain_s)
@@ -250,7 +251,7 @@ class PairedRuns:
         )
 
     def _plan(self, pair_s: float) -> None:
-        """How many pairs there will be and how long they will take, once the first says what one takes."""
+        """Announce the number of pairs and the total time, once the first pair was measured."""
         budget_s = self._tools.ending.budget_s
         if budget_s is not None:
             left_s = budget_s - (self._tools.now() - self._created)
@@ -269,7 +270,7 @@ class PairedRuns:
             )
 
     def _is_over(self, pairs: int, slowest_s: float) -> bool:
-        """Whether the series ends here, though pairs are left."""
+        """Whether the series ends before its last pair."""
         ending = self._tools.ending
         if pairs >= self._repeats:
             return False
@@ -303,7 +304,7 @@ def _minutes(seconds: float) -> str:
 
 
 def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
-    """Names of the sides that say what differs: engine, endpoint, model, or the settings with their values."""
+    """Labels that say how the sides differ: engine, endpoint, model, or settings with their values."""
     engines = _engines(a, b)
     hosts = [each and shown_url(each) for each in (a.host, b.host)]
     named = [
@@ -312,7 +313,7 @@ def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
         if first != second and first and second
     ]
     values = _flat(a.scenario.values()), _flat(b.scenario.values())
-    # Which fields an engine wants follows from the engine.
+    # Constraint fields follow from the engine.
     own = "endpoint." if a.engine_name != b.engine_name else ()
     keys = [
         key
@@ -328,7 +329,7 @@ def side_labels(a: RunPlan, b: RunPlan) -> tuple[str, str]:
 
 
 def _engines(a: RunPlan, b: RunPlan) -> tuple[str, str]:
-    """By their titles, as all pages name them; by their names where two descriptions have one title."""
+    """Engine titles, as on all pages; names if two descriptions have the same title."""
     if a.engine_title == b.engine_title:
         return (a.engine_title, b.engine_title) if a.engine_name == b.engine_name else (a.engine_name, b.engine_name)
     return a.engine_title, b.engine_title

@@ -1,4 +1,4 @@
-"""What a search writes into its folder while it runs, for others to look at (`contract.search_progress`)."""
+"""Writes a search's progress into its folder while it runs, for others to read (`contract.search_progress`)."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from tokenswarm.contract.search_progress import (
 
 @dataclass(slots=True)
 class ProgressLog:
-    """Keeps progress.json of one search. `fill`: puts what is known by now into it, before each time it is written."""
+    """Maintains progress.json of one search. `fill` updates its content before each write."""
 
     folder: Path
     progress: SearchProgress
     fill: Callable[[SearchProgress], None]
     under_way_s: float = 0.0
-    """What the stage of a decision that is under way has taken, as it told last."""
+    """Seconds that the current stage of a decision has taken, as last reported."""
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Around the whole search: whatever ends it is written down."""
+        """Context manager around the whole search; records how it ends."""
         self._write(RUNNING)
         try:
             yield
@@ -58,12 +58,12 @@ class ProgressLog:
         self._write(RUNNING)
 
     def told(self, sentence: str, under_way_s: float) -> None:
-        """What is under way goes on, and has told something."""
+        """The current run continues and has reported something."""
         self.progress.sentence, self.under_way_s = sentence, under_way_s
         self._write(RUNNING)
 
     def over(self, sentence: str = "") -> None:
-        """A run is over, and what it says is known."""
+        """A run is over and its result is known."""
         self.progress.now, self.under_way_s = None, 0.0
         self.progress.sentence = sentence or self.progress.sentence
         self._write(RUNNING)
@@ -81,12 +81,12 @@ class ProgressLog:
 
 
 def of_capacity(record: Capacity) -> SearchProgress:
-    """Of a search for a capacity that begins or goes on."""
+    """The log of a capacity search that starts or resumes."""
     return new_progress("capacity", record.engine, record.scenario)
 
 
 def fill_capacity(progress: SearchProgress, record: Capacity) -> None:
-    """What a record knows by now."""
+    """Fill in what a record knows so far."""
     figure = record.capacity
     progress.runs = len(record.runs)
     progress.spent.requests = sum(run.requests for run in record.runs)

@@ -1,4 +1,4 @@
-"""A fixed set of tasks with known results, asked under the scenario's own settings and under others."""
+"""Runs a fixed set of tasks with known results under the scenario's own settings and under others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenswarm.run.shared_engine import SharedEngine
 from tokenswarm.series.pairs import SeriesTools
 
 TASKS = ("reasoning", "structured")
-"""Scenarios whose answers are checked against what is known."""
+"""Scenarios whose answers are checked against known results."""
 _LONGEST_S = 1800.0
 _SEED = 4711
 
@@ -22,9 +22,9 @@ _SEED = 4711
 def ask_tasks(
     base: LoadOptions, formats: Mapping[str, str], tasks: int, console: Console, tools: SeriesTools
 ) -> dict[str, list[Path]]:
-    """Run folders of both sides (`before`, `after`), each with one run a scenario, the same tasks on both. `formats`:
-    scenario values that the second side has; `tasks`: of all scenarios together. Raises UserError, and
-    KeyboardInterrupt where a run was interrupted."""
+    """Run folders of both sides (`before`, `after`), each with one run per scenario and the same tasks. `formats`:
+    scenario values of the second side; `tasks`: number over all scenarios. Raises UserError, or KeyboardInterrupt if a
+    run was interrupted."""
     engine = SharedEngine(tools.engine)
     own = {key: value for key, value in base.overrides.items() if key.startswith("engine.") and key not in formats}
     folders: dict[str, list[Path]] = {"before": [], "after": []}

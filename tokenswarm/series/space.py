@@ -1,4 +1,4 @@
-"""A space of engine settings as data (compose/tune/*.toml), and the candidates that it holds."""
+"""A space of engine settings as data (compose/tune/*.toml), and its candidates."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from tokenswarm.base.toml_text import decode, toml_value
 
 SPACES = FileKind("tune", ".toml", COMPOSE_DIR / "tune", "space of settings")
 DEFAULT = "default"
-"""Name of the candidate that is the scenario's own settings."""
+"""Name of the candidate with the scenario's own settings."""
 UNSET = "unset"
-"""The value of a setting that is left to the engine."""
+"""Value of a setting that is left to the engine."""
 MOST = 64
-"""Candidates of a grid; more want `random`."""
+"""Most candidates of a grid; larger spaces need `random`."""
 MOST_COMBINED = 100_000
-"""Combinations of settings of which some are drawn."""
+"""Most combinations from which a sample is drawn."""
 _PER_GPU = ("tensor_parallel", "data_parallel", "expert_parallel")
 _KEYS = ("title", "sample", "size", "seed", "settings", "candidates")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Settings of an engine by the name below `engine.`; the default has none."""
+    """Settings of an engine by their name below `engine.`; the default candidate has none."""
 
     name: str
     settings: Mapping[str, object]
 
     @property
     def overrides(self) -> dict[str, str]:
-        """The same as scenario values by dotted name."""
+        """The settings as scenario values by dotted name."""
         return {
             f"engine.{key}": "none" if value == UNSET else toml_value(value) for key, value in self.settings.items()
         }
@@ -44,22 +44,22 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the engine and the machine allow: settings that are ignored here, with the reason, and GPUs (None: any).
-    `own`: the scenario's own settings, which the default has; None: not known."""
+    """Limits of engine and machine: settings that are ignored here, with the reason, and the number of GPUs (None:
+    any). `own`: the scenario's own settings, which the default candidate has; None: unknown."""
 
     ignored: Mapping[str, str]
     gpus: int | None = None
     own: Mapping[str, object] | None = None
 
     def is_default(self, settings: Mapping[str, object]) -> bool:
-        """Whether a candidate with these settings would only be the default once more."""
+        """Whether a candidate with these settings would be the same as the default."""
         own = self.own
         return own is not None and all(own.get(key, UNSET) == value for key, value in settings.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Candidates, the default first, and sentences about what was left out."""
+    """Candidates, the default first, and sentences about those that were left out."""
 
     title: str
     candidates: tuple[Candidate, ...]
@@ -81,7 +81,7 @@ def load_space(name: str, limits: Limits) -> Space:
 
 
 def space_of(data: Mapping[str, object], limits: Limits) -> Space:
-    """The candidates of a space. Raises ValueError for what is no space."""
+    """The candidates of a space. Raises ValueError for an invalid space."""
     if extra := set(data) - set(_KEYS):
         raise ValueError(f"unknown key '{min(extra)}' (known: {', '.join(_KEYS)})")
     _check_kinds(data)

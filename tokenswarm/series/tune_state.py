@@ -1,4 +1,4 @@
-"""series.json of a race: what was measured, so that one that was interrupted goes on."""
+"""series.json of a race: what was measured, so that an interrupted race can resume."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FROM_FOLDER, AS_GIVEN = "folder", "working folder"
 
 
 class Round(msgspec.Struct):
-    """A round as series.json has it: figures (None: not measurable) and run folders by candidate."""
+    """A round in series.json: figures (None: not measurable) and run folders by candidate."""
 
     seed: int = 0
     warm: dict[str, str] = msgspec.field(default_factory=dict)
-    """What the first run's warm-up showed, as scenario values: the others go by it too."""
+    """Results of the first run's warm-up as scenario values, which the other runs use too."""
     figures: dict[str, float | None] = msgspec.field(default_factory=dict)
     runs: dict[str, str] = msgspec.field(default_factory=dict)
 
@@ -40,7 +40,7 @@ class TuneState(msgspec.Struct):
     """Why a candidate could not be measured."""
     fresh: dict[str, list[str]] = msgspec.field(default_factory=dict)
     fresh_pairs: int = 0
-    """Pairs of them whose runs are both over."""
+    """Number of pairs with both runs complete."""
     total_s: float = 0.0
     starts_s: float = 0.0
     starts: int = 0
@@ -48,13 +48,13 @@ class TuneState(msgspec.Struct):
 
 
 def read_state(folder: Path) -> TuneState:
-    """The state of a race, with paths that can be opened from here. Raises UserError (RUN_FOLDER)."""
+    """The state of a race, with paths that can be opened. Raises UserError (RUN_FOLDER)."""
     path = folder / SERIES_JSON
     try:
         state = msgspec.json.decode(path.read_bytes(), type=TuneState)
         if (why := _wrong(state)) is not None:
             raise ValueError(why)
-    except (OSError, ValueError, RecursionError) as error:  # what msgspec raises is a ValueError
+    except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise UserError(Exit.RUN_FOLDER, f"{path} is not the record of a race that could go on: {error}") from None
     opened = _joined if state.paths_from == FROM_FOLDER else _found
     state.paths_from = AS_GIVEN
@@ -62,7 +62,7 @@ def read_state(folder: Path) -> TuneState:
 
 
 def write_state(folder: Path, state: TuneState) -> None:
-    """Replace series.json as a whole; its paths begin at its folder, so that results can be moved as a whole. Raises
+    """Replace series.json atomically. Its paths are relative to its folder, so that results can be moved. Raises
     UserError (RESULTS)."""
     whole = folder.resolve()
     written = _with_paths(state, lambda run: os.path.relpath(Path(run).resolve(), whole))
@@ -71,7 +71,7 @@ def write_state(folder: Path, state: TuneState) -> None:
 
 
 def _with_paths(state: TuneState, path: Callable[[str], str]) -> TuneState:
-    """A copy whose runs have other paths."""
+    """A copy with other paths for its runs."""
     rounds = [
         msgspec.structs.replace(each, runs={name: path(run) for name, run in each.runs.items()})
         for each in state.rounds
@@ -85,8 +85,8 @@ def _joined(folder: Path, run: str) -> str:
 
 
 def _found(folder: Path, run: str) -> str:
-    """A path of an older file; where nothing lies there any more, what has its name in the race's folder or beside it:
-    the results were moved."""
+    """A path of an older file. If nothing is there because the results were moved: the folder of that name in or beside
+    the race's folder."""
     if os.path.exists(run):
         return run
     near = (os.path.join(place, os.path.basename(run)) for place in (folder, folder.parent))

@@ -1,1 +1,1 @@
-"""Readers of recorded traffic: traces, logs and data sets of many formats, as one kind of request."""
+"""Readers of recorded traffic: traces, logs and data sets in many formats, all read into one kind of request."""

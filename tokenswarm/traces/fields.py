@@ -1,4 +1,4 @@
-"""Values of a foreign line, checked: each function gives the value, None where it is missing, or raises ValueError."""
+"""Checks values of a foreign row: each function returns the value or None if it is missing, or raises ValueError."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tokenswarm.base.numbers import json_value
 from tokenswarm.traces.request import Message
 
 MAX_TOKENS = 10**9
-"""More is no length of a request."""
+"""Larger numbers cannot be a request's length."""
 MAX_TIME_S = 10**11
 LENGTHS = ("max_completion_tokens", "max_tokens")
-"""Names that a request's body has for the longest answer."""
+"""Names of a request body's field for the maximum answer length."""
 _OURS = frozenset({"model", "messages", "prompt", "stream", "stream_options", *LENGTHS})
-"""What a run sets in each body itself."""
+"""Fields that a run sets in each body itself."""
 _SEVERAL_ANSWERS = ("n", "best_of")
 _ROLES = {
     "human": "user",
@@ -31,7 +31,7 @@ _ROLES = {
 
 
 def tokens(row: Mapping[str, object], name: str) -> int | None:
-    """A number of tokens."""
+    """A token count."""
     value = number(row, name)
     if value is None:
         return None
@@ -41,7 +41,7 @@ def tokens(row: Mapping[str, object], name: str) -> int | None:
 
 
 def number(row: Mapping[str, object], name: str) -> float | None:
-    """A finite number, also as text, as CSV has it."""
+    """A finite number, also as text, as in CSV."""
     value = row.get(name)
     if value is None or value == "":
         return None
@@ -57,7 +57,7 @@ def number(row: Mapping[str, object], name: str) -> float | None:
 
 
 def seconds(row: Mapping[str, object], name: str, per_second: float = 1.0) -> float | None:
-    """A time or a length of time, of which `per_second` units are a second; or a date, as unix seconds."""
+    """A time or duration in seconds, given in units of 1/`per_second` s; or a date, as unix seconds."""
     value = row.get(name)
     if isinstance(value, str) and value.strip() and not _is_number(value):
         return date(value, name)
@@ -70,10 +70,10 @@ def seconds(row: Mapping[str, object], name: str, per_second: float = 1.0) -> fl
 
 
 def date(value: str, name: str) -> float:
-    """Unix seconds of an ISO date such as `2023-11-16 18:15:46.6805900`; UTC where it names no zone."""
+    """Unix seconds of an ISO date such as `2023-11-16 18:15:46.6805900`; UTC if it has no time zone."""
     text = value.strip()
     whole, point, rest = text.partition(".")
-    # Python takes at most 6 digits behind the point; the rest of them is added as a number.
+    # Python parses at most 6 digits after the point; the rest is added as a number.
     digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
     try:
         moment = datetime.fromisoformat(
@@ -87,7 +87,7 @@ def date(value: str, name: str) -> float:
 
 
 def text(row: Mapping[str, object], name: str) -> str | None:
-    """A text, or a number as text, as identities are."""
+    """A text, or a number as text: an identity."""
     value = row.get(name)
     if value is None or value == "":
         return None
@@ -100,7 +100,7 @@ _WHOLE = {int}
 
 
 def hash_ids(row: Mapping[str, object], name: str = "hash_ids") -> list[int] | None:
-    """Identities of blocks, as signed numbers of 64 bits."""
+    """Block IDs, as signed 64-bit integers."""
     value = row.get(name)
     if value is None:
         return None
@@ -112,16 +112,15 @@ def hash_ids(row: Mapping[str, object], name: str = "hash_ids") -> list[int] | N
 
 
 def check_blocks(ids: list[int] | None, input_tokens: int | None, block_tokens: int) -> None:
-    """Raise ValueError if there are more blocks than the prompt's length has room for.
-
-    Fewer are a prompt whose end has no id; the last block may be partial.
+    """Raise ValueError if there are more blocks than fit into the prompt. Fewer are allowed: the end of the prompt then
+    has no ID. The last block may be partial.
     """
     if ids is not None and input_tokens is not None and len(ids) > -(-input_tokens // block_tokens):
         raise ValueError(f"{len(ids)} blocks of {block_tokens} tokens do not fit into {input_tokens:,} tokens")
 
 
 def messages(value: object, role: str = "role", content: str = "content") -> list[Message]:
-    """Chat messages in the field's usual names of roles. Raises ValueError unless each has a role and content."""
+    """Chat messages with the usual role names. Raises ValueError unless each has a role and content."""
     if not isinstance(value, list) or not value:
         raise ValueError("the messages are not a list with something in it")
     result: list[Message] = []
@@ -138,7 +137,7 @@ def messages(value: object, role: str = "role", content: str = "content") -> lis
 
 
 def body(recorded: Mapping[str, object]) -> dict[str, object]:
-    """What of a recorded request's body is kept. Raises ValueError for one that asks for several answers, which cannot
+    """The part of a recorded request body that is kept. Raises ValueError if it asks for several answers, which cannot
     be timed as one."""
     for name in _SEVERAL_ANSWERS:
         if recorded.get(name) not in (None, 1):
@@ -147,12 +146,12 @@ def body(recorded: Mapping[str, object]) -> dict[str, object]:
 
 
 def answer_tokens(recorded: Mapping[str, object]) -> int | None:
-    """The longest answer that a recorded request's body asks for."""
+    """The maximum answer length in a recorded request body."""
     return next((tokens(recorded, name) for name in LENGTHS if recorded.get(name) is not None), None)
 
 
 def table(row: Mapping[str, object], name: str) -> dict[str, object]:
-    """A JSON object, also as text with JSON in it; an empty one where it is missing."""
+    """A JSON object, also as JSON text; an empty one if it is missing."""
     value = row.get(name)
     if isinstance(value, str):
         try:
@@ -175,7 +174,7 @@ def _is_number(value: str) -> bool:
 
 
 def _shown(value: object) -> str:
-    """The type of a value that may be private, and the value itself only where it is a number."""
+    """The type of a value; the value itself only if it is a number, since others may be private."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value!r}"[:40]
     return f"of type {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""What a format is: how its rows are recognised, and how each becomes requests."""
+"""The definition of a format: how to recognize its rows, and how to turn each into requests."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from tokenswarm.traces.request import TraceRequest
 
 Row = Mapping[str, Any]
 ReadRow = Callable[[Row], Iterable[TraceRequest]]
-"""The requests of a row. Raises ValueError, with a sentence without private text, for a row that is none."""
+"""The requests of a row. Raises ValueError for an invalid row; the message contains no private text."""
 
 
 class Container(StrEnum):
-    """How rows lie in a file."""
+    """How a file stores its rows."""
 
     JSON = "JSON"
-    """One object a line, or an array of objects."""
+    """One object per line, or an array of objects."""
     CSV = "CSV"
-    """A line a row, the first one with the names of the columns."""
+    """One row per line; the first line has the column names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format of traces or data sets.
-
-    matches: whether a row can be of this format. reader: makes what reads one file's rows in order; it may remember
-    earlier rows. reference: where the format is described. never_seen(): names of
-    fields that a user gave, and that no row had until now.
+    """A format of traces or data sets. matches: whether a row can be of this format. reader: returns a function that
+    reads one file's rows in order and may remember earlier rows. reference: where the format is documented.
+    never_seen(): user-given field names that no row has had so far.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Rows of Parquet files, by pyarrow, which comes with the extra `parquet`."""
+"""Reads rows of Parquet files with pyarrow, which the extra `parquet` installs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BATCH_ROWS = 256
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether the file begins as Parquet does; False for a file that cannot be read."""
+    """Whether the file starts like Parquet; False if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC
@@ -23,7 +23,7 @@ def is_parquet(path: Path) -> bool:
 
 
 def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
-    """(number from 1 on, row), a few at a time. Raises UserError: USAGE without pyarrow, DATA for a broken file."""
+    """(1-based number, row), read a few at a time. Raises UserError: USAGE without pyarrow, DATA for a broken file."""
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import ParquetFile
@@ -44,8 +44,8 @@ def parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON would have it. Of maps Parquet gives pairs; columns that a row leaves out are None."""
-    if isinstance(value, datetime):  # UTC, where it names no zone, as dates in other files are read
+    """A value as in JSON. Parquet returns maps as pairs and missing columns as None."""
+    if isinstance(value, datetime):  # UTC if it has no time zone, like dates in other files
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, date):
         return value.isoformat()

@@ -1,4 +1,4 @@
-"""Reads a file of recorded traffic: recognises its format by its content, and gives its requests one by one."""
+"""Reads a file of recorded traffic: recognizes the format from the content, and yields the requests one by one."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from tokenswarm.traces.request import TraceRequest
 from tokenswarm.traces.trace_text import MAX_LINE_CHARS, json_values, lines, open_text
 
 MAX_BAD_SHARE = 0.01
-"""Share of rows that may be unreadable: more, and the file is not what it seems to be."""
+"""Largest share of unreadable rows; with more, the format was probably recognized wrongly."""
 _SAMPLE_ROWS = 20
 _EARLY_ROWS = 1000
-"""From so many rows on a file with too many bad ones is refused at once."""
+"""After this many rows, a file with too many bad ones is refused at once."""
 _KEYS_SHOWN = 12
 
 
 class BadRow(str):
-    """Stands in for a row that cannot be read: what is wrong with it."""
+    """Replaces a row that cannot be read, with the reason."""
 
     __slots__ = ()
 
 
 @dataclass(slots=True)
 class ReadingNotes:
-    """What happened while a file was read. `first_bad`: (row number, what is wrong with it) of the first bad rows."""
+    """Notes taken while reading a file. `first_bad`: (row number, reason) of the first bad rows."""
 
     rows: int = 0
     bad_rows: int = 0
     first_bad: list[tuple[int, str]] = field(default_factory=list)
     out_of_order: int = 0
-    """Requests whose time is before that of the request in front of them."""
+    """Requests with an earlier time than the request before them."""
 
     def bad_rows_of(self, file: str) -> str:
-        """How many rows cannot be read, which one is the first, and what is wrong with it; "" where all can."""
+        """A sentence with the number of bad rows, the first one, and its fault; "" if there are none."""
         if not self.bad_rows:
             return ""
         number, why = self.first_bad[0]
@@ -57,7 +57,7 @@ class ReadingNotes:
 
 @dataclass(slots=True)
 class Trace:
-    """A file and its format. `notes` fill up while its requests are read."""
+    """A file and its format. `notes` are filled while the requests are read."""
 
     path: Path
     format: Format
@@ -65,8 +65,8 @@ class Trace:
     notes: ReadingNotes = field(default_factory=ReadingNotes)
 
     def requests(self) -> Iterator[TraceRequest]:
-        """The requests, in the order of the file. Raises UserError (DATA) where the file cannot be read, is empty, or
-        more than `max_bad_share` of its rows are bad."""
+        """The requests, in file order. Raises UserError (DATA) if the file cannot be read or is empty, or if more than
+        `max_bad_share` of its rows are bad."""
         notes = self.notes = ReadingNotes()
         read, last_s = self.format.reader(), None
         for number, row in _rows(self.path):
@@ -117,10 +117,9 @@ def open_trace(
     max_bad_share: float = MAX_BAD_SHARE,
     mapping: Mapping[str, str] | None = None,
 ) -> Trace:
-    """The file, with its format recognised by its first rows, or as named, or with the fields of `mapping`, which says
-    where each of `formats.mapped.ROLES` stands.
-
-    Raises UserError: DATA where it cannot be read or recognised, or could be two formats; USAGE for an unknown name.
+    """Open a file. Its format is recognized from the first rows, or named, or given by `mapping`, which names the field
+    of each of `formats.mapped.ROLES`. Raises UserError: DATA if the file cannot be read or recognized, or could be of
+    two formats; USAGE for an unknown format name.
     """
     path = _file(path)
     if mapping:
@@ -135,7 +134,7 @@ def open_trace(
 
 
 def _file(path: str | Path) -> Path:
-    """Raises UserError (DATA) for what cannot be read twice."""
+    """Raises UserError (DATA) for a file that cannot be read twice."""
     if "://" in str(path):
         raise UserError(Exit.DATA, f"{path} is an address: download the file, and give its path")
     path = at_home(path)
@@ -167,7 +166,7 @@ def _recognised(path: Path, rows: Sequence[tuple[int, Row | BadRow]]) -> Format:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
-    """(number from 1 on, row), in the order of the file."""
+    """(1-based number, row), in file order."""
     if is_parquet(path):
         yield from parquet_rows(path)
         return
@@ -184,12 +183,12 @@ def _rows(path: Path) -> Iterator[tuple[int, Row | BadRow]]:
 
 
 def _container(path: Path) -> Container:
-    """How rows lie in the file; those of Parquet are objects, as in JSON. Raises UserError (DATA) for an empty one."""
+    """How the file stores its rows; Parquet rows are objects, as in JSON. Raises UserError (DATA) for an empty file."""
     return Container.JSON if is_parquet(path) or _first_character(path) in "[{" else Container.CSV
 
 
 def _first_character(path: Path) -> str:
-    """The first character that is not blank. Raises UserError (DATA) if there is none."""
+    """The first non-blank character. Raises UserError (DATA) if there is none."""
     with open_text(path) as text:
         start = text.read(4096).lstrip()
     if not start:

@@ -1,4 +1,4 @@
-"""What of a trace is replayed, and when: a window, a sample of whole sessions, other speeds and lengths. Pure."""
+"""Selects what to replay of a trace, and when: a window, a sample of whole sessions, other speeds and lengths. Pure."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ _HASH_RANGE = 1 << 64
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is taken of a trace. Seconds are the trace's own, before `speed`.
-
-    window_start_s, window_end_s: from the trace's first request on. sample: share of the sessions, drawn by `seed`.
-    idle_gap_max_s: longer gaps between two requests are shortened to it. speed: 2 = twice as fast. rate: requests/s on
-    average, in place of speed. input_scale, output_scale: factors of the lengths. context_tokens: longest prompt and
-    answer together; too_long: what becomes of a request that is longer.
+    """The selected part of a trace. Seconds are in the trace's time, before `speed`. window_start_s, window_end_s:
+    since the trace's first request. sample: share of the sessions, drawn by `seed`. idle_gap_max_s: longer gaps between
+    two requests are shortened to this. speed: 2 = twice as fast. rate: mean requests/s, instead of speed. input_scale,
+    output_scale: factors for the lengths. context_tokens: limit on prompt plus answer; too_long: what to do with longer
+    requests.
     """
 
     window_start_s: float = 0.0
@@ -45,9 +44,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRequest:
-    """A request to replay. `at_s`: seconds after the first one, at the replay's speed; None where only `delay_s`, the
-    pause after the answer before it in its session, is known. `place`: which request of the trace it is, from 0.
-    `uncut`: the request as the trace has it, where it was cut to fit."""
+    """A request to replay. `at_s`: seconds after the first one, at the replay's speed; None if only `delay_s`, the
+    pause after the previous answer of its session, is known. `place`: 0-based position in the trace. `uncut`: the
+    original request, if it was cut to fit."""
 
     request: TraceRequest
     place: int
@@ -58,23 +57,23 @@ class RecordedRequest:
 
 @dataclass(slots=True)
 class Leftovers:
-    """What of a trace is not sent as it stands there, in requests."""
+    """Numbers of requests that are not sent as they are in the trace."""
 
     out_of_order: int = 0
-    """Stood before one with an earlier time; they were put in order."""
+    """Requests out of order in the file; they were sorted by time."""
     outside_window: int = 0
     not_sampled: int = 0
     too_long: int = 0
-    """Prompt and answer do not fit into the context: left out, cut, or sent all the same, as asked."""
+    """Prompt and answer exceed the context: left out, cut, or sent anyway, depending on the settings."""
     estimated: int = 0
-    """Of these, those whose prompt is a text of which only the bytes are known."""
+    """Those of them whose prompt length was estimated from its bytes."""
     without_lengths: int = 0
-    """Neither text nor a length: nothing to send."""
+    """Requests with neither text nor a length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Sessions in the order in which they begin. left_out: requests that the replay should have, and cannot send."""
+    """Sessions in the order of their start. left_out: requests that belong to the replay but cannot be sent."""
 
     sessions: tuple[tuple[RecordedRequest, ...], ...]
     leftovers: Leftovers = field(default_factory=Leftovers)
@@ -82,26 +81,26 @@ class Recording:
 
     @property
     def requests(self) -> int:
-        """Requests in all."""
+        """Total number of requests."""
         return sum(map(len, self.sessions))
 
     @property
     def timed(self) -> bool:
-        """Whether every session has a time at which it begins."""
+        """Whether every session has a start time."""
         return all(session[0].at_s is not None for session in self.sessions)
 
     @property
     def span_s(self) -> float:
-        """Seconds from the first request to the last whose time is known."""
+        """Seconds from the first request to the last one with a known time."""
         return max((each.at_s for session in self.sessions for each in session if each.at_s is not None), default=0.0)
 
     def starts(self) -> tuple[float, ...]:
-        """When each session begins, seconds after the first one. Needs `timed`."""
+        """Start time of each session, in seconds after the first one. Requires `timed`."""
         return tuple(session[0].at_s or 0.0 for session in self.sessions)
 
 
 class StartedLater(Exception):
-    """The trace's first request is not the earliest, or has no time: its window cannot be told while it is read."""
+    """The trace's first request is not the earliest or has no time, so the window cannot be applied while reading."""
 
 
 def recorded_while_read(
@@ -109,8 +108,8 @@ def recorded_while_read(
     selection: Selection,
     store: Callable[[Iterable[TraceRequest]], Iterable[TraceRequest]] = iter,
 ) -> Recording:
-    """As `recorded`, with no more in memory than is in the window and in the sample. `store`: puts what is taken
-    elsewhere, in the same order. Raises StartedLater too."""
+    """Like `recorded`, but holds only the window and the sample in memory. `store`: moves the selected requests
+    elsewhere, in the same order. Also raises StartedLater."""
     left, places = Leftovers(), deque[int]()
 
     def taken() -> Iterator[TraceRequest]:
@@ -123,7 +122,7 @@ def recorded_while_read(
 
 
 def recorded(requests: Iterable[TraceRequest], selection: Selection) -> Recording:
-    """The sessions of a trace to replay. Raises ValueError, with a sentence, for a trace that contradicts itself."""
+    """The sessions of a trace to replay. Raises ValueError with a sentence if the trace contradicts itself."""
     return _recorded(enumerate(requests), selection, Leftovers())
 
 
@@ -178,14 +177,15 @@ def _while_read(requests: Iterable[TraceRequest], selection: Selection, left: Le
 
 
 def _key(place: int, request: TraceRequest) -> str:
-    """The session of a request. Sub-agents are in that of the agent that waits for them, at their place in the file."""
+    """The session of a request. Sub-agents belong to the session of the agent that started them, at their place in the
+    file."""
     session = request.session if request.root is None else request.root
     return f"n/{place}" if session is None else f"s/{session}"
 
 
 def _refuse_two_block_sizes(requests: Iterable[TraceRequest]) -> None:
-    """An id stands for one text, so it has one length; and a file has blocks of one size, unless each session has ids
-    of its own."""
+    """Raise ValueError for blocks of different sizes: an ID stands for one text of one length, so a file has one block
+    size, unless each session has its own IDs."""
     size_of_scope: dict[str, int] = {}
     length_of: dict[tuple[str, int], int] = {}
     for request in requests:
@@ -213,7 +213,7 @@ def _in_order(entries: list[Entry], left: Leftovers) -> list[Entry]:
     left.out_of_order = sum(later < earlier for earlier, later in pairwise(times))
     if not left.out_of_order:
         return entries
-    # One without a time of its own stands behind the one before it in its session.
+    # A request without a time comes after the previous one of its session.
     time_of: dict[str, float] = {}
     at: list[float] = []
     for place, request in entries:
@@ -232,7 +232,7 @@ def _in_window(entries: list[Entry], selection: Selection, left: Leftovers) -> l
         return entries
     begin_s = times[0] + selection.window_start_s
     end_s = float("inf") if selection.window_end_s is None else times[0] + selection.window_end_s
-    # A request that has no time of its own belongs where the one before it in its session is.
+    # A request without a time is placed with the previous one of its session.
     inside_of: dict[str, bool] = {}
     inside = []
     for place, request in entries:
@@ -261,7 +261,7 @@ def _draw(seed: int, key: str) -> int:
 def _of_length(
     entries: list[Entry], selection: Selection, left: Leftovers
 ) -> tuple[list[tuple[int, TraceRequest, TraceRequest | None]], list[Entry]]:
-    """(requests that are sent, each with what it was before it was cut; those that cannot be)."""
+    """(requests to send, each with its uncut original; requests that cannot be sent)."""
     fitting: list[tuple[int, TraceRequest, TraceRequest | None]] = []
     left_out = []
     for place, request in entries:
@@ -301,7 +301,7 @@ def _scaled(request: TraceRequest, selection: Selection) -> TraceRequest:
     length, block = request.input_tokens, request.block_tokens
     if not block:
         return replace(request, output_tokens=output, input_tokens=max(1, round(length * selection.input_scale)))
-    # By blocks, so that equal ids stay equal text.
+    # By whole blocks, so that equal IDs remain equal text.
     size = max(1, round(block * selection.input_scale))
     whole, rest = divmod(length, block)
     scaled = whole * size + (min(size, max(1, round(rest * selection.input_scale))) if rest else 0)
@@ -309,7 +309,7 @@ def _scaled(request: TraceRequest, selection: Selection) -> TraceRequest:
 
 
 def _cut(request: TraceRequest, limit: int) -> TraceRequest:
-    """The request with an answer of at most half the context, and as much of the prompt as fits beside it."""
+    """The request with its answer cut to half the context at most, and its prompt to what remains."""
     output = min(max(1, request.output_tokens or 1), max(1, limit // 2))
     length = max(1, min(request.input_tokens or 1, limit - output))
     ids = request.hash_ids
@@ -319,15 +319,15 @@ def _cut(request: TraceRequest, limit: int) -> TraceRequest:
 
 
 class _TimeScale:
-    """From the trace's time to the replay's: gaps cut, then everything faster or slower."""
+    """Maps the trace's time to the replay's: shortens gaps, then scales."""
 
     def __init__(self, times: Sequence[float], selection: Selection) -> None:
-        """`times`: rising."""
+        """`times`: ascending."""
         self._cap_s = selection.idle_gap_max_s
         self._begin_s = times[0] if times else 0.0
         self._times = times
         self._cuts = [0.0]
-        """Of each time, by how much it comes earlier."""
+        """By how much each time is moved forward."""
         cut = 0.0
         for earlier, later in pairwise(times):
             if self._cap_s is not None:
@@ -339,7 +339,7 @@ class _TimeScale:
             self._factor = len(times) / selection.rate / span_s
 
     def at(self, time_s: float) -> float:
-        """Of one of the times, or of another as far from the one before it."""
+        """The replay time of a trace time; between the given times, the distance to the previous one is kept."""
         before = bisect_right(self._times, time_s) - 1
         return max(0.0, time_s - self._begin_s - self._cuts[max(0, before)]) * self._factor
 

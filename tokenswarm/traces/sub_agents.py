@@ -1,4 +1,4 @@
-"""A recorded session as its agent had it: its own requests, and the sub-agents that it started after each. Pure."""
+"""Arranges a recorded session as its agent's own requests and the sub-agents started after each. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenswarm.traces.recording import RecordedRequest
 
 @dataclass(frozen=True, slots=True)
 class AgentTurn:
-    """A request of an agent, and who works at the same time once it is answered."""
+    """A request of an agent, and the sub-agents that start after its answer."""
 
     request: RecordedRequest
     started: tuple[SubAgent, ...] = ()
@@ -18,8 +18,8 @@ class AgentTurn:
 
 @dataclass(frozen=True, slots=True)
 class SubAgent:
-    """The turns of a sub-agent, from `delay_s` after the answer that started it on. awaited: the agent's next request
-    waits for its end."""
+    """The turns of a sub-agent, which starts `delay_s` after the answer. awaited: the agent's next request waits for
+    its end."""
 
     turns: tuple[AgentTurn, ...]
     awaited: bool
@@ -27,9 +27,8 @@ class SubAgent:
 
 
 def turns_of(requests: Sequence[RecordedRequest]) -> tuple[AgentTurn, ...]:
-    """The turns of a session's own agent. `requests`: in the order of the file, those of sub-agents at their place.
-
-    Where all requests of an agent were left out, its first sub-agent stands in its place.
+    """The turns of a session's own agent. `requests`: in file order, including those of sub-agents. If all requests of
+    an agent were left out, its first sub-agent takes its place.
     """
     first = requests[0].request
     return _turns(first.root if first.root is not None else first.session, requests)
@@ -51,7 +50,7 @@ def _turns(agent: str | None, requests: Sequence[RecordedRequest]) -> tuple[Agen
 
 
 def _sub_agents(agent: str | None, requests: Sequence[RecordedRequest]) -> tuple[SubAgent, ...]:
-    """Those that an agent started after one answer, in the order of the file, each with its own sub-agents in it."""
+    """The sub-agents started after one answer, in file order, each with its own sub-agents."""
     parents = {each.request.session: each.request.started_by for each in requests}
     of: dict[str | None, list[RecordedRequest]] = {}
     for each in requests:

@@ -1,7 +1,7 @@
-"""Texts of recorded requests that are too many for the memory: in a file of this process, which nobody else can open.
+"""Stores texts of recorded requests that exceed memory in a file that only this process can open.
 
-Small files stay in memory. Of a larger one the messages of each request are written behind one another, and read again
-when the request is sent. A turn that goes on from the one before it is written without what it has in common with it.
+Small files stay in memory. For a larger one, the messages of each request are appended to the file and read again when
+the request is sent. A turn that continues the previous one is stored without the common part.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.traces.request import Message, TraceRequest, estimated_tokens, text_bytes
 
 IN_MEMORY_TOKENS = 16 << 20
-"""Of text (estimated, about 64 MB) that stay in memory."""
+"""Amount of text that stays in memory (estimated; about 64 MB)."""
 _REMEMBERED_BODIES = 256
 _NO_FORM = (ValueError, TypeError, OverflowError)
-"""What is odd (half a character, a number of 100 digits) stays in memory."""
+"""Values that cannot be stored (a lone surrogate, a number of 100 digits) stay in memory."""
 
 
 class StoredMessages(Sequence[Message]):
-    """The messages of a request, read from `file` at each look. `before`: the messages that they go on from."""
+    """The messages of a request, read from `file` on each access. `before`: the messages that they continue."""
 
     __slots__ = ("_before", "_file", "_length", "_place", "_size", "text_bytes")
 
     def __init__(self, file: _File, own: Sequence[Message], before: StoredMessages | None) -> None:
-        """Raises OSError if they cannot be written, one of _NO_FORM for what has no such form."""
+        """Raises OSError if they cannot be written, or one of _NO_FORM if they cannot be stored."""
         self._file, self._before = file, before
         self._length = len(own) + (len(before) if before is not None else 0)
         self.text_bytes: int = text_bytes(own) + (text_bytes(before) if before is not None else 0)
@@ -77,13 +77,13 @@ class _File:
         return messages
 
     def flush(self) -> None:
-        """So that processes that are forked off later find it written."""
+        """Flush the file, for processes that are forked later."""
         self._file.flush()
         self._unwritten = False
 
 
 def with_stored_texts(requests: Iterable[TraceRequest]) -> Iterator[TraceRequest]:
-    """The same requests, whose texts take bounded memory. Raises UserError (RESULTS) if the disk takes no more."""
+    """The same requests, with texts in bounded memory. Raises UserError (RESULTS) if the disk is full."""
     kept_tokens, store = 0, _Store()
     for request in requests:
         if request.body:
@@ -104,7 +104,7 @@ class _Store:
         self._bodies: dict[bytes, dict[str, object]] = {}
 
     def same_body(self, body: dict[str, object]) -> dict[str, object]:
-        """The one that an earlier request had, if it is equal: tools are often many, and the same in each request."""
+        """An equal body of an earlier request, if any: tool lists are often long and the same in each request."""
         try:
             key = msgspec.msgpack.encode(body)
         except _NO_FORM:

@@ -1,4 +1,4 @@
-"""Files of traces as text: plain, .gz or .zst, one line or one JSON value at a time, in bounded memory."""
+"""Reads trace files as text (plain, .gz or .zst), one line or JSON value at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tokenswarm.base.compressed import BROKEN, decompressed, encoding_of
 from tokenswarm.base.errors import Exit, UserError
 
 MAX_LINE_CHARS = 64 << 20
-"""A longer line, or JSON value, is not a request."""
+"""Longest line or JSON value; a longer one is not a request."""
 _CHUNK_CHARS = 1 << 20
 
 
 @contextmanager
 def open_text(path: Path) -> Iterator[IO[str]]:
-    """The file as text, decompressed: UTF-8, or as its byte order mark says. Raises UserError (DATA) if it cannot be
+    """The file as decompressed text: UTF-8, or as its byte order mark says. Raises UserError (DATA) if it cannot be
     opened, read or decoded."""
     try:
         with path.open("rb") as raw, decompressed(raw) as plain:
@@ -38,7 +38,7 @@ def open_text(path: Path) -> Iterator[IO[str]]:
 
 
 def lines(text: IO[str]) -> Iterator[tuple[int, str]]:
-    """(number from 1 on, line) of each line that is not blank. Raises ValueError for a line without end."""
+    """(1-based number, line) of each non-blank line. Raises ValueError for a line that is too long."""
     number = 0
     while line := text.readline(MAX_LINE_CHARS):
         number += 1
@@ -49,9 +49,8 @@ def lines(text: IO[str]) -> Iterator[tuple[int, str]]:
 
 
 def json_values(text: IO[str]) -> Iterator[tuple[int, object]]:
-    """(number from 1 on, value) of a JSON array's elements, or of JSON values one after another.
-
-    Raises ValueError where the text is not JSON: the elements before it have been given by then.
+    """(1-based number, value) of a JSON array's elements, or of consecutive JSON values. Raises ValueError at text that
+    is not JSON, after yielding the values before it.
     """
     buffer, ended, number = _Buffer(text), False, 0
     if buffer.peek() == "[":
@@ -71,14 +70,14 @@ def json_values(text: IO[str]) -> Iterator[tuple[int, object]]:
 
 
 class _Buffer:
-    """Reads JSON values from a stream whose values may be longer than a chunk."""
+    """Reads JSON values from a stream; values may be longer than a chunk."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream, self._text, self._at = stream, "", 0
         self._decode = json.JSONDecoder().raw_decode
 
     def peek(self) -> str:
-        """The next character that is not blank; "" at the end."""
+        """The next non-blank character; "" at the end."""
         while True:
             while self._at < len(self._text) and self._text[self._at].isspace():
                 self._at += 1
@@ -91,12 +90,12 @@ class _Buffer:
         self._at += characters
 
     def value(self, number: int) -> object:
-        """The JSON value that begins here. Each failed attempt doubles what is read, so that the work stays linear."""
+        """The JSON value that starts here. Each failed attempt doubles the amount read, so the total work is linear."""
         chunk = _CHUNK_CHARS
         while True:
             try:
                 value, end = self._decode(self._text, self._at)
-                if end < len(self._text) or not self._more(_CHUNK_CHARS):  # a number could go on
+                if end < len(self._text) or not self._more(_CHUNK_CHARS):  # a number might continue
                     self._at = end
                     return value
             except ValueError as error:

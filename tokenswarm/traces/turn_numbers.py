@@ -1,4 +1,4 @@
-"""Turns of sessions whose file does not number them."""
+"""Numbers the turns of sessions whose file does not."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter
 
 
 class TurnCounter:
-    """Numbers the requests of each session in the order of the file."""
+    """Numbers the requests of each session in file order."""
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
 
     def next_of(self, session: str | None) -> int | None:
-        """The turn of the session's next request, from 1 on; None for a request that belongs to no session."""
+        """The 1-based turn of the session's next request; None for a request without a session."""
         if session is None:
             return None
         self._seen[session] += 1

@@ -1,4 +1,4 @@
-"""The formats that are known: one file each."""
+"""The known formats, one file each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLPerf Endpoints' agentic rows: a row a message; each assistant's message ends the request before it."""
+"""MLPerf Endpoints' agentic rows: one message per row; each assistant message ends the request before it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _reader() -> ReadRow:
 
 
 def _results(row: Row) -> list[Message]:
-    """What several tools gave, a message each, where the row has that as a list."""
+    """The results of several tools, one message each, if the row has a list of them."""
     results = row.get("tool_results")
     if not results:
         return []

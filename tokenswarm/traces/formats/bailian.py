@@ -18,7 +18,7 @@ def _reader() -> ReadRow:
         chat, parent = fields.text(row, "chat_id"), fields.text(row, "parent_chat_id")
         if chat is None:
             raise ValueError("chat_id is missing")
-        # A parent may lie outside of the file: the conversation begins here then.
+        # The parent may be missing in the file; the conversation then begins here.
         roots[chat] = roots.get(parent, chat) if parent is not None else chat
         length, ids = fields.tokens(row, "input_length"), fields.hash_ids(row)
         fields.check_blocks(ids, length, BLOCK_TOKENS)

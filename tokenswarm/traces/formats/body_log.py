@@ -1,4 +1,4 @@
-"""A log of request bodies with their times, as evalscope's workload traces are."""
+"""A log of request bodies with their times, such as evalscope's workload traces."""
 
 from __future__ import annotations
 

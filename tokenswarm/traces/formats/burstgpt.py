@@ -1,4 +1,4 @@
-"""BurstGPT's CSV: lengths and times in seconds; a request without response tokens failed, and is left out."""
+"""BurstGPT's CSV: lengths and times in seconds; requests without response tokens failed and are left out."""
 
 from __future__ import annotations
 

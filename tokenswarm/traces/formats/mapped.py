@@ -1,4 +1,4 @@
-"""Rows whose fields a user names: which field of theirs holds the prompt, the time, and so on."""
+"""Rows with user-defined field names for the prompt, the time, and so on."""
 
 from __future__ import annotations
 
@@ -32,15 +32,14 @@ ROLES = (
     "temperature",
     "top_p",
 )
-"""What a field can be. block_tokens is a number, not a field: the tokens that an id of hash_ids stands for."""
+"""The roles of fields. block_tokens is a number, not a field name: the tokens per ID in hash_ids."""
 _BODY = ("tools", "response_format", "temperature", "top_p")
 _PER_S = 1000.0
 
 
 def mapped(mapping: Mapping[str, str], container: Container) -> Format:
-    """The format of rows that have what is wanted under these names; a name with dots goes into objects.
-
-    Raises UserError (USAGE) for a mapping that makes no sense.
+    """The format of rows with these field names; a dotted name refers to a nested field. Raises UserError (USAGE) for
+    an invalid mapping.
     """
     for role in mapping:
         if role not in ROLES:
@@ -74,7 +73,7 @@ def mapped(mapping: Mapping[str, str], container: Container) -> Format:
 
 
 def _reader(mapping: Mapping[str, str], seen: set[str]) -> ReadRow:
-    """`seen`: takes in the roles that a row has something for."""
+    """`seen`: collects the roles for which a row has a value."""
     turns = TurnCounter()
     block_tokens = int(mapping["block_tokens"]) if "block_tokens" in mapping else None
 
@@ -110,7 +109,7 @@ def _reader(mapping: Mapping[str, str], seen: set[str]) -> ReadRow:
 
 
 def _at(row: Row, path: str) -> object:
-    """The value under a name, or behind names with dots between them; None where there is none."""
+    """The value of a field, with dots for nested fields; None if it is missing."""
     if path in row:
         return row[path]
     value: object = row
@@ -141,7 +140,7 @@ def _seconds(named: Row, what: str) -> float | None:
 
 
 def _json(value: object) -> object:
-    """What a text holds, where it is JSON: in CSV, and in logs, lists and objects stand as text."""
+    """Parse a text if it is JSON: CSV files and logs store lists and objects as text."""
     if not isinstance(value, str):
         return value
     try:

@@ -1,4 +1,4 @@
-"""Mooncake's traces, and the wider rows that replay tools write in their manner: times in ms, blocks of 512 tokens."""
+"""Mooncake's traces, and the extended rows of replay tools in the same style: times in ms, blocks of 512 tokens."""
 
 from __future__ import annotations
 

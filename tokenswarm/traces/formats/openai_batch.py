@@ -1,4 +1,4 @@
-"""The input files of OpenAI's batch API: a whole request body a line."""
+"""Input files of OpenAI's batch API: one complete request body per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain rows of messages or prompts, as JSON or CSV, by the names of fields that load tools take."""
+"""Plain rows of messages or prompts, as JSON or CSV, with the field names that load tools accept."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _BODY = (
     *("frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias", "logprobs", "top_logprobs"),
     *("structured_outputs", "regex", "ebnf", "json_schema", "n", "best_of"),
 )
-"""Fields of a request's body that may stand beside the prompt; others go into `extra` or `extra_body`."""
+"""Body fields that are allowed beside the prompt; others go into `extra` or `extra_body`."""
 _EXTRAS = ("extra", "extra_body")
 _OTHER_MEDIA = ("image", "images", "audio", "audios", "video", "videos")
 _IN_MS = frozenset({"delay", "output_length"})
-"""aiperf's names: beside them a time is in ms, else in seconds."""
+"""aiperf's field names: with them times are in ms, otherwise in seconds."""
 _MS_PER_S = 1000.0
 _LATEST_S = 1e11
-"""A later time is in ms, whatever stands beside it."""
+"""A time later than this is in ms, whatever the other fields are."""
 _OF_OTHERS = frozenset({"chat_id", "custom_id", "hash_ids", "body", "payload", "input_length", "text_input", "role"})
 
 
 def _named(row: Row, names: tuple[str, ...], what: str) -> str | None:
-    """The one of the names that the row has. Raises ValueError where it has two."""
+    """The one of these names that the row has. Raises ValueError if it has two."""
     present = [name for name in names if row.get(name) not in (None, "")]
     if len(present) > 1:
         raise ValueError(f"it has {' and '.join(present)}: nothing says which one is the {what}")
@@ -75,7 +75,7 @@ def time_s(row: Row) -> float | None:
 
 
 def body_of(row: Row) -> dict[str, object]:
-    """What the row has for the request's body."""
+    """The row's fields for the request body."""
     body = {name: _value(row[name]) for name in _BODY if row.get(name) not in (None, "", [])}
     for name in _EXTRAS:
         body |= fields.table(row, name)
@@ -90,7 +90,7 @@ def _weight(row: Row) -> float | None:
 
 
 def _value(cell: object) -> object:
-    """A value of the body: in CSV, numbers and objects stand as text."""
+    """A value of the body: CSV stores numbers and objects as text."""
     if not isinstance(cell, str):
         return cell
     try:

@@ -1,4 +1,4 @@
-"""ShareGPT's conversations: every human turn is a request whose prompt is all that came before it."""
+"""ShareGPT's conversations: every human turn is a request whose prompt is the conversation so far."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenswarm.traces.request import Message, TraceRequest
 
 
 def requests_of(messages: list[Message], session: str) -> Iterator[TraceRequest]:
-    """A request for each user's turn of a recorded conversation, with the answer on record where there is one."""
+    """One request per user turn of a recorded conversation, with the recorded answer if there is one."""
     turn = 0
     for at, message in enumerate(messages):
         if message["role"] != "user" or (at + 1 < len(messages) and messages[at + 1]["role"] == "user"):

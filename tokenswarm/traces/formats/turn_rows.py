@@ -1,6 +1,6 @@
-"""Rows of whole conversations in which only the user's side is on record: aiperf's `turns`, and guidellm's fields that
-end in _0, _1, ... Those tools put the engine's answers between the turns; here a text says that the answer is not on
-record, so that every engine gets the same prompts."""
+"""Rows of whole conversations with only the user's side: aiperf's `turns`, and guidellm's fields that end in _0, _1,
+... Those tools put the engine's answers between the turns. Here a fixed text says that the answer was not recorded, so
+that every engine gets the same prompts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NUMBERED = re.compile(r"(?P<name>[a-z_]+?)_(?P<turn>[0-9]{1,4})")
 
 
 def _turns(row: Row) -> list[Mapping[str, object]]:
-    """The row's turns, each as a plain row."""
+    """The row's turns, as plain rows."""
     turns = row.get("turns")
     if turns is not None:
         if not isinstance(turns, list) or not turns or not all(isinstance(each, Mapping) for each in turns):

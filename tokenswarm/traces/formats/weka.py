@@ -1,4 +1,4 @@
-"""Weka's cc-traces: one agent's session a row, its requests with block ids, sub-agents in between."""
+"""Weka's cc-traces: one agent session per row, with block IDs for its requests and with sub-agents in between."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tokenswarm.traces.format import Container, Format, Row
 from tokenswarm.traces.request import TraceRequest
 
 _MAX_DEPTH = 20
-"""Sub-agents of sub-agents."""
+"""How deep sub-agents may be nested."""
 
 
 _ASYNC = "async_launched"
-"""Status of a sub-agent for whose end nobody waits."""
+"""Status of a sub-agent that nothing waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Agent:
-    """Whose requests are read: the session's own agent, or one that another started."""
+    """The agent whose requests are read: the session's own, or one started by another."""
 
     session: str
     block: int
@@ -42,8 +42,8 @@ def _read(row: Row) -> Iterator[TraceRequest]:
 
 
 def _requests(requests: object, agent: _Agent, ended_s: float | None, clock_s: float) -> Iterator[TraceRequest]:
-    """ended_s: when what these requests follow ended; clock_s: what is added to their times. Both on the session's
-    clock, in seconds."""
+    """ended_s: end of what precedes these requests; clock_s: offset added to their times. Both in seconds on the
+    session's clock."""
     if not isinstance(requests, list) or agent.depth > _MAX_DEPTH:
         raise ValueError("its requests are not a list, or nested too deeply")
     turn, joined_s = 0, ended_s
@@ -56,7 +56,7 @@ def _requests(requests: object, agent: _Agent, ended_s: float | None, clock_s: f
             awaited = request.get("status") != _ASYNC
             yield from _sub_agent(request, agent, awaited, begins_s, ended_s)
             took_s = fields.seconds(request, "duration_ms", 1000)
-            if awaited and begins_s is not None and took_s is not None:  # several work at the same time
+            if awaited and begins_s is not None and took_s is not None:  # several run in parallel
                 joined_s = max(begins_s + took_s, -inf if joined_s is None else joined_s)
             continue
         turn += 1
@@ -82,10 +82,10 @@ def _requests(requests: object, agent: _Agent, ended_s: float | None, clock_s: f
 def _sub_agent(
     entry: Row, agent: _Agent, awaited: bool, begins_s: float | None, ended_s: float | None
 ) -> Iterator[TraceRequest]:
-    """The requests of a sub-agent, the first of which comes a while after the request that started it has ended."""
+    """The requests of a sub-agent; the first comes some time after the end of the request that started it."""
     name = f"{agent.session}/{fields.text(entry, 'agent_id') or 'subagent'}"
     requests = entry.get("requests")
-    # Their times are on the session's clock; where they begin before the sub-agent did, on one of its own.
+    # Their times are on the session's clock, or, if they begin before the sub-agent did, on its own.
     first = requests[0] if isinstance(requests, list) and requests and isinstance(requests[0], dict) else {}
     first_s = fields.seconds(first, "t")
     own_clock = first_s is not None and begins_s is not None and first_s < begins_s

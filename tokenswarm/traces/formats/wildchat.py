@@ -1,5 +1,5 @@
-"""WildChat's conversations, and others of messages under `conversation` or `conversations`, SGLang's without roles
-among them."""
+"""WildChat's conversations, and other rows with messages under `conversation` or `conversations`, including SGLang's
+without roles."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _field(row: Row) -> str | None:
 
 
 def _message(turn: object, place: int) -> Message | None:
-    """The message of a turn, without the further keys that the data set has; where nothing says who speaks, users have
-    the even places. None where it is none."""
+    """The message of a turn, without the data set's other fields. If there are no roles, even positions are the user's.
+    None if it is not a message."""
     if not isinstance(turn, dict) or "from" in turn:
         return None
     text = turn.get("content", turn.get("value"))

@@ -1,1 +1,1 @@
-"""What the field says, as data (claims/*.toml), and what this machine can say to it."""
+"""Published claims as data (claims/*.toml), and how this machine tests them."""

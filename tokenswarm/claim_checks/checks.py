@@ -1,6 +1,6 @@
-"""Checks of how an engine behaves, by name: small functions that ask a running engine and say what they saw.
+"""Checks of engine behavior, by name: small functions that query a running engine and report what they saw.
 
-None of them knows an engine by name. A check gives a figure with the range of what it saw, or whether the claim's
+No check depends on a particular engine. A check returns a figure with the observed range, or whether the claim's
 sentence `holds`.
 """
 
@@ -29,19 +29,19 @@ _CHAT = "/v1/chat/completions"
 _TIMEOUT_S = 180.0
 _WORDS_CHARS = 160
 _DOCUMENT_TOKENS = 900
-"""Longer than several blocks of the largest size in use (128 tokens, vLLM on a CPU)."""
+"""Several times the largest block size in use (128 tokens, vLLM on a CPU)."""
 _CHARS_PER_TOKEN = 4
 _WARM_REQUESTS, _STILL_WARMING = 20, 5
-"""Requests after a start that are timed, and how many of the first are no sample of what is usual."""
+"""Number of timed requests after a start, and how many of the first are not typical."""
 _T_975 = 2.145
-"""Student's t, 97.5%, with the degrees of freedom of the later ones (14)."""
+"""Student's t quantile, 97.5%, 14 degrees of freedom (those of the later requests)."""
 _TINY = "tiny"
-"""What the tiny random model is called where it is served."""
+"""The name under which the tiny random model is served."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A running engine that is asked. `trials`: how often, where a sentence says "always"."""
+    """A running engine to query. `trials`: number of trials for a claim that says "always"."""
 
     engine: Engine
     load: LoadToCheck
@@ -50,18 +50,18 @@ class Subject:
     sdk: Callable[..., SdkResult] = ask_by_sdk
 
     def text(self, tokens: int) -> str:
-        """Running text of about so many tokens that no cache has seen."""
+        """Plain text of about so many tokens that is in no cache."""
         corpus = self.load.corpus.text
         return cache_buster_prefix(fresh_salt(), "claims") + corpus[: tokens * _CHARS_PER_TOKEN]
 
     def stream(self, text: str, most_tokens: int = 8) -> Answer:
-        """A streamed answer, by the load's own client."""
+        """A streamed answer, through the load generator's own client."""
         return self.ask(
             self.load, Prompt([{"role": "user", "content": text}], "claims", 1, 0, private=True), most_tokens
         )
 
     def plain(self, text: str, **body: object) -> Mapping[str, object] | str:
-        """A whole answer as JSON, or why there is none."""
+        """A complete answer as JSON, or why there is none."""
         payload = {"model": self.load.model, "messages": [{"role": "user", "content": text}], "stream": False, **body}
         try:
             reply = self.engine.request(_CHAT, "POST", payload, timeout_s=_TIMEOUT_S)
@@ -75,7 +75,7 @@ class Subject:
 
 Check = Callable[[Subject], ClaimEvidence]
 CHECKS: dict[str, Check] = {}
-"""By the name that claims use."""
+"""Checks by the name used in claims."""
 
 
 def check(name: str) -> Callable[[Check], Check]:
@@ -89,20 +89,20 @@ def check(name: str) -> Callable[[Check], Check]:
 
 
 def _share(values: Sequence[float], words: str) -> ClaimEvidence:
-    """A share of which several values were seen, each of them exact: their range stands for the interval."""
+    """A share with several exact observations; their range is used as the interval."""
     return ClaimEvidence(
         figure=Figure(sum(values) / len(values), "share", len(values), [min(values), max(values)]), words=words
     )
 
 
 def _cached(answer: Answer) -> int | None:
-    """Cached prompt tokens; an engine that tells none of a prompt that it counted has none where it tells others."""
+    """Cached prompt tokens. If an engine reports them for other prompts but not for this one, it had none."""
     return answer.usage.cached_tokens if answer.ok else None
 
 
 @check("shared_document")
 def shared_document(subject: Subject) -> ClaimEvidence:
-    """A document with three questions: which share of the later prompts came from the cache?"""
+    """Three questions about one document: which share of the later prompts came from the cache?"""
     document = subject.text(_DOCUMENT_TOKENS)
     answers = [subject.stream(f"{document}\n\nQuestion {number}: what is it about?") for number in (1, 2, 3)]
     shares = [
@@ -118,14 +118,14 @@ def shared_document(subject: Subject) -> ClaimEvidence:
 
 @check("partial_overlap")
 def partial_overlap(subject: Subject) -> ClaimEvidence:
-    """Prompts that agree in their first part, up to no block's edge: which share of that part does the cache give?"""
+    """Prompts with a common first part that does not end at a block border: which share of it comes from the cache?"""
     shares, words = [], []
     for cut in (0.55, 0.75):
         first = subject.text(_DOCUMENT_TOKENS)
         shared = first[: int(len(first) * cut)]
         subject.stream(first)
         answer = subject.stream(f"{shared} But here all is different: {fresh_salt()}")
-        common = subject.stream(shared).usage.prompt_tokens  # last: only its length is wanted
+        common = subject.stream(shared).usage.prompt_tokens  # last, since only its length is needed
         if common is None or (cached := _cached(answer)) is None:
             return ClaimEvidence(why=_no_counts([answer]))
         shares.append(cached / common)
@@ -135,7 +135,7 @@ def partial_overlap(subject: Subject) -> ClaimEvidence:
 
 @check("whole_blocks")
 def whole_blocks(subject: Subject) -> ClaimEvidence:
-    """Are cached tokens whole blocks of the engine's size, and never the part of a block that agrees too?"""
+    """Are cached tokens always whole blocks of the engine's block size, never a partial block?"""
     block = subject.engine.effective.get("block_size")
     if not isinstance(block, int) or block <= 1:
         return ClaimEvidence(holds=False, words=f"its cache has no blocks of several tokens ({block or 'not told'})")
@@ -160,7 +160,7 @@ def _no_counts(answers: Sequence[Answer]) -> str:
 
 @check("sdk_by_base_url")
 def sdk_by_base_url(subject: Subject) -> ClaimEvidence:
-    """Does the official SDK get a streamed and a plain answer, told the base URL alone?"""
+    """Does the official SDK get a streamed and a plain answer with only the base URL changed?"""
     result = subject.sdk(subject.load.endpoint, subject.load.model, subject.load.api_key)
     return ClaimEvidence(
         holds=result.compatible, words="; ".join(result.notes) or "a streamed and a plain answer by the openai SDK"
@@ -182,7 +182,7 @@ def tags_in_content(subject: Subject) -> ClaimEvidence:
     if not content and not thoughts:
         return ClaimEvidence(why="the answer held neither content nor reasoning")
     fields = ", ".join(f"{len(value):,} characters in {key}" for key, value in thoughts.items()) or "no reasoning field"
-    # A closing tag alone is one more token of the answer where the reasoning before it stands in its own field.
+    # If the reasoning is in its own field, a lone closing tag is just another token of the answer.
     left_in = "<think>" in content or (not thoughts and "</think>" in content)
     words = f"{fields}; {len(content):,} characters of content, {'with the tags' if left_in else 'no reasoning in it'}"
     return ClaimEvidence(holds=left_in, words=words)
@@ -198,7 +198,7 @@ def _choice(document: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _tiny_tokenizer(model: str) -> Mapping[str, object]:
-    """The tokenizer of the tiny random model; nothing of any other."""
+    """The tokenizer of the tiny random model; None for any other model."""
     try:
         return table(json.loads((tiny_model_folder() / "tokenizer.json").read_text("utf-8"))) if model == _TINY else {}
     except (OSError, ValueError):
@@ -206,7 +206,8 @@ def _tiny_tokenizer(model: str) -> Mapping[str, object]:
 
 
 def _closing_tag(model: str) -> int | None:
-    """The id of </think> in the tiny random model, which closes its thoughts by chance alone; None of any other."""
+    """The token ID of </think> in the tiny random model, which closes its reasoning only by chance; None for any other
+    model."""
     added = [table(each) for each in listed(_tiny_tokenizer(model).get("added_tokens"))]
     numbers = [
         number for each in added if each.get("content") == "</think>" and isinstance(number := each.get("id"), int)
@@ -223,18 +224,18 @@ _SCHEMA: dict[str, object] = {
         "because": {"type": "string", "minLength": 40, "maxLength": 120},
     },
 }
-"""Small: a grammar may allow white space between any two signs, which a random model gives at length. With a text that
-has a longest length: there real engines were seen to write what is no JSON (docs/structured.md). And not a short one: a
-random model ends its texts soon, before it errs."""
+"""Kept small, since a grammar may allow white space between any two tokens, which a random model produces at length. It
+has a string with a maximum length: there, real engines were seen to write invalid JSON (docs/structured.md). The
+maximum is not short, since a random model would end a short string before it fails."""
 
 
 _ENOUGH = 3
-"""Counterexamples after which nobody needs more."""
+"""Stop after this many counterexamples."""
 
 
 @check("schema_enforced")
 def schema_enforced(subject: Subject) -> ClaimEvidence:
-    """Is each answer that was not cut valid by the schema that it was asked for, whatever the prompt says?"""
+    """Does each complete answer match the requested schema, whatever the prompt says?"""
     wanted = {"type": "json_schema", "json_schema": {"name": "verdict", "schema": _SCHEMA, "strict": True}}
     fits = fits_schema(_SCHEMA, trusted=True)
     trials = failures = cut = 0
@@ -271,8 +272,8 @@ def schema_enforced(subject: Subject) -> ClaimEvidence:
 
 @check("warmup_effect")
 def warmup_effect(subject: Subject) -> ClaimEvidence:
-    """TTFT of the first request after a start over that of later ones, with a 95% prediction interval: where one more
-    ordinary request would lie is where the ratio is 1."""
+    """Ratio of the first request's TTFT after a start to that of later ones, with a 95% prediction interval for one
+    more ordinary request."""
     times = []
     for _ in range(_WARM_REQUESTS):
         answer = subject.stream(subject.text(200))

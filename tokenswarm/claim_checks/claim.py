@@ -22,23 +22,23 @@ SPEED, BEHAVIOUR = "speed", "behaviour"
 
 
 class ClaimTable(BaseModel):
-    """A table of a claim's file: unknown keys are refused."""
+    """A table in a claim's file; unknown keys are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Publication(ClaimTable):
-    """Where something was published."""
+    """The source of a publication."""
 
     title: str
     url: str = ""
     date: str = ""
     setup: str = ""
-    """Hardware, model and versions, in the words of the source."""
+    """Hardware, model and versions, as the source says."""
 
 
 class Published(ClaimTable):
-    """What one source says: its figure in its own terms, and the ratio that follows from it."""
+    """The statement of one source: its figure in its own terms, and the ratio that follows from it."""
 
     source: str
     figure: str = ""
@@ -46,8 +46,8 @@ class Published(ClaimTable):
 
 
 class Needs(ClaimTable):
-    """Under which conditions the claim can be tested. `gpu`: part of a product name; `lacks`: what no machine has yet,
-    because nothing measures it."""
+    """Conditions for testing the claim. `gpu`: part of a product name; `lacks`: what no machine has, because tokenswarm
+    cannot measure it."""
 
     engines: list[str] = Field(min_length=1)
     gpus: int = 0
@@ -58,16 +58,16 @@ class Needs(ClaimTable):
 
 
 class SideOfRun(ClaimTable):
-    """One side of paired runs: an engine, and scenario values of its own (as SET)."""
+    """One side of paired runs: an engine and its own scenario values (as in SET)."""
 
     engine: str
     set: str = ""
 
 
 class ClaimRun(ClaimTable):
-    """What is run. `by`: oneshot | pairs | sweep | spread | start | check. `points`: of a sweep, as SET; `unset`:
-    engine settings that are left to the engine, also where tokenswarm has a default of its own; `commands`: published
-    command lines by engine."""
+    """What to run. `by`: oneshot | pairs | sweep | spread | start | check. `points`: points of a sweep, as in SET;
+    `unset`: settings left to the engine even if tokenswarm has a default; `commands`: published command lines by
+    engine."""
 
     by: Literal["oneshot", "pairs", "sweep", "spread", "start", "check"]
     scenario: str = "chat"
@@ -96,8 +96,8 @@ class ClaimRun(ClaimTable):
 
 
 class Expect(ClaimTable):
-    """Which figure, and where it lies if the claim holds. `of`: what it is a figure of, in words; `reading`: how their
-    words became this region. `case_a`, `case_b`: of a one shot."""
+    """The figure, and its region if the claim holds. `of`: a description of the figure; `reading`: how the source's
+    words were turned into the region. `case_a`, `case_b`: cases of a one-shot."""
 
     figure: str = ""
     of: str = ""
@@ -123,28 +123,29 @@ class Claim(ClaimTable):
     sentence: str
     published: list[Published] = Field(min_length=1)
     contradicts: list[str] = []
-    """Names of claims that cannot hold where this one does."""
+    """Names of claims that contradict this one."""
     needs: Needs
     run: ClaimRun
     expect: Expect
 
     @model_validator(mode="after")
     def _can_be_decided(self) -> Claim:
-        """A speed claim is decided by an interval, which needs a region."""
+        """A speed claim is decided by an interval, so it needs a region."""
         if self.kind == SPEED and self.expect.at_least is None and self.expect.at_most is None:
             raise ValueError("[expect] of a claim about speed needs at_least or at_most")
         return self
 
 
 def load_sources(folder: Path = CLAIMS_DIR) -> dict[str, Publication]:
-    """All sources by their names. Raises UserError (USAGE)."""
+    """All sources by name. Raises UserError (USAGE)."""
     path = folder / SOURCES_TOML
     return {name: _validated(table, Publication, path) for name, table in _read(path).items()}
 
 
 def load_claims(only: list[str] | None = None) -> list[Claim]:
-    """The claims, sorted by name: those of the working folder and the user's configuration too; `only` some of them,
-    which are looked up as scenarios are. Raises UserError (USAGE) for a file that is none, or a name without one."""
+    """The claims, sorted by name, including those of the working folder and the user's configuration folder. `only`:
+    names or paths of some of them, looked up like scenarios. Raises UserError (USAGE) for an invalid file or an unknown
+    name."""
     paths = [_file(name) for name in only] if only else CLAIMS.files().values()
     return [load_claim(path) for path in sorted(dict.fromkeys(paths), key=lambda path: path.stem)]
 

@@ -1,4 +1,4 @@
-"""What this machine has to test claims with, and what a claim lacks here."""
+"""What this machine has for testing claims, and what a claim lacks here."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tokenswarm.engines.spec.engine_spec import Device
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`gpus`: product names; `engines`: by name why it cannot be had here, None where it can; `device`: cpu | cuda, of
-    engines that are started here; `any_gpu`: another GPU than a claim names will do; `anyway`: run what lacks hardware
-    too, for its figures. `data`: whether a file of prompts was given."""
+    """`gpus`: product names. `engines`: by name, why the engine is not available here, or None. `device`: cpu | cuda,
+    for engines started here. `any_gpu`: accept other GPUs than the claim's. `anyway`: run claims without their hardware
+    too, for their figures. `data`: whether a file of prompts was given."""
 
     gpus: tuple[str, ...] = ()
     engines: Mapping[str, str | None] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Machine:
         return ", ".join(f"{number} x {name}" for name, number in counted.items()) or "no GPU"
 
     def lacks_engine(self, name: str) -> str | None:
-        """Why this engine cannot be tested here; None where it can."""
+        """Why this engine cannot be tested here, or None."""
         if name in self.hosts:
             return None
         return self.engines.get(name, f"{name} was not asked for (ENGINES)")
@@ -51,7 +51,7 @@ def find_gpus() -> tuple[str, ...]:
 
 
 def why_not(spec: EngineSpec, device: Device, runtime: str | None) -> str | None:
-    """Why an engine cannot be started here; None where it can."""
+    """Why an engine cannot be started here, or None."""
     if spec.simulated:
         return None
     try:
@@ -63,13 +63,13 @@ def why_not(spec: EngineSpec, device: Device, runtime: str | None) -> str | None
 
 
 def engines_here(names: list[str], device: Device, runtime: str | None) -> dict[str, str | None]:
-    """Each engine with why it cannot be had here, None where it can. Raises UserError (USAGE) for an unknown name."""
+    """By engine: why it is not available here, or None. Raises UserError (USAGE) for an unknown name."""
     return {name: why_not(load_description(name), device, runtime) for name in names}
 
 
 def missing(claim: Claim, machine: Machine) -> list[str]:
-    """What this machine lacks for a claim; empty where it can be tested. A check of several engines can be made with
-    one of them; what compares engines needs all."""
+    """What this machine lacks for a claim; empty if it can be tested. A check of several engines needs one of them; a
+    comparison of engines needs all."""
     needs = claim.needs
     if needs.lacks:
         return [needs.lacks]

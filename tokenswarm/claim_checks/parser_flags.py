@@ -1,7 +1,7 @@
-"""Command lines given to an engine's own argument parser, in the engine's own Python: which of them does it refuse?
+"""Gives command lines to an engine's own argument parser, in the engine's own Python, and reports which ones it
+rejects.
 
-compose/engines/parsers/NAME.py reads command lines (a JSON list) and prints what the parser said against each, null
-where it accepted.
+compose/engines/parsers/NAME.py reads command lines (a JSON list) and prints the parser's objection to each, or null.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TAIL_CHARS = 300
 
 
 def parser_script(engine: str) -> Path:
-    """The script for an engine's parser. Raises UserError (ENGINE) where there is none."""
+    """The script for an engine's parser. Raises UserError (ENGINE) if there is none."""
     path = PARSERS_DIR / f"{engine}.py"
     if not path.is_file():
         raise UserError(Exit.ENGINE, f"there is no way to ask the argument parser of {engine} ({path.name} is missing)")
@@ -29,12 +29,12 @@ def parser_script(engine: str) -> Path:
 
 
 def parser_command(engine: str, paths: EnginePaths) -> list[str]:
-    """What to run; it reads the command lines from its standard input."""
+    """The command to run; it reads the command lines from standard input."""
     return [str(paths.python), "-P", str(parser_script(engine))]
 
 
 def parser_environment(paths: EnginePaths, home: Path) -> dict[str, str]:
-    """The environment to run it in: the engine's own programs, and nothing of the user's."""
+    """The environment for it: the engine's own programs, without the user's variables."""
     return {
         "PATH": f"{paths.bin_dir}:/usr/bin:/bin",
         "SGLANG_USE_CPU_ENGINE": "1",
@@ -44,8 +44,8 @@ def parser_environment(paths: EnginePaths, home: Path) -> dict[str, str]:
 
 
 def refusals(engine: str, paths: EnginePaths, lines: Sequence[Sequence[str]], home: Path) -> list[str | None]:
-    """What the real parser says against each command line, as somebody types it (abbreviated flags are taken where the
-    engine takes them); None where it accepts. Raises UserError (ENGINE)."""
+    """The real parser's objection to each command line, or None. Abbreviated flags are accepted if the engine accepts
+    them. Raises UserError (ENGINE)."""
     try:
         done = subprocess.run(
             [*parser_command(engine, paths), "--as-typed"],

@@ -1,4 +1,4 @@
-"""What is known of a claim before anything is run: its record, what will be run, and how long that takes."""
+"""What is known about a claim before it is run: its record, the planned runs, and the estimated time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tokenswarm.contract.claims_record import ClaimRecord, ClaimSource
 from tokenswarm.engines import load_description
 
 _START_S, _AROUND_RUN_S, _REQUEST_S, _CHECK_S = 120.0, 75.0, 6.0, 20.0
-"""What things take, for an estimate: a start, what a run takes beside its measured phase, one long answer, a check."""
+"""Times for estimates: a start, the overhead of a run, one long answer, a check."""
 
 
 def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
-    """The record of a claim before anything was run."""
+    """The record of a claim before any run."""
     known = load_sources()
     sources = [
         ClaimSource(each.source, source.title, source.url, source.date, source.setup, each.figure, each.ratio)
@@ -45,12 +45,12 @@ def record_of(claim: Claim, machine: Machine) -> ClaimRecord:
 
 
 def titles(engines: Sequence[str]) -> str:
-    """Engines as all pages name them: `vLLM and SGLang`."""
+    """Engine titles, as on all pages: `vLLM and SGLang`."""
     return " and ".join(load_description(name).title for name in engines)
 
 
 def how(claim: Claim) -> str:
-    """What is run, in words."""
+    """A description of what is run."""
     run = claim.run
     sides = " and ".join(
         dict.fromkeys(
@@ -74,7 +74,7 @@ def how(claim: Claim) -> str:
 
 
 def estimate_s(claim: Claim) -> float:
-    """About how long a claim takes, in seconds."""
+    """The estimated time for a claim, in seconds."""
     run, engines = claim.run, len(claim.needs.engines)
     if run.by == "check":
         return engines * (_START_S + _CHECK_S)

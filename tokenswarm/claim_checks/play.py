@@ -1,6 +1,6 @@
-"""Testing claims: what this machine can run is run, and each claim gets its evidence or what it lacks.
+"""Tests claims: runs what this machine can run, and gives each claim its evidence or what it lacks.
 
-Claims that ask the same engine with the same settings share one start. Verdicts come from rules that are handed in.
+Claims about the same engine with the same settings share one start. Verdicts come from injected rules.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ _NO_SETTINGS = {
     for name in ("memory_fraction", "max_num_seqs", "prefill_budget", "prefix_cache", "chunked_prefill")
 }
 _MOST_TOKENS = 200
-"""Of an answer to a check."""
+"""Time limit of an answer to a check."""
 _OWN_CONTEXT = 4096
-"""Context of an engine that is only checked: more than any check asks, and what the tiny model takes."""
+"""Context length of an engine that is only checked: more than any check needs, and what the tiny model supports."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRules:
-    """What the analysis knows: figures out of runs, and states out of figures."""
+    """Rules of the analysis: figures from runs, and states from figures."""
 
     compare: Callable[[Sequence[Path], Sequence[Path], str], Figure]
     spread: Callable[[Sequence[Path], Sequence[Path], str], Figure]
@@ -64,7 +64,7 @@ class ClaimRules:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked for: `stand_in`, an engine that plays every role; `options`: what all runs have in common."""
+    """The request: `stand_in` is an engine that plays every role; `options` are common to all runs."""
 
     machine: Machine
     options: LoadOptions
@@ -74,7 +74,7 @@ class Asked:
 
 
 def play_claims(claims: Sequence[Claim], task: Asked, rules: ClaimRules, console: Console, started_at: str) -> Claims:
-    """Run what can be run; claims.json is written after each claim. Ctrl-C keeps what is known."""
+    """Run what can be run. claims.json is written after each claim; Ctrl-C keeps the results so far."""
     record = Claims(
         started_at=started_at, machine=task.machine.words, claims=[record_of(claim, task.machine) for claim in claims]
     )
@@ -103,14 +103,14 @@ def _settle(record: Claims, claims: Sequence[Claim], rules: ClaimRules) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Claims that are tested together. `engine`: of checks, which share its start; None for what brings up its own."""
+    """Claims that are tested together. `engine`: the one that checks share; None for claims that start their own."""
 
     claims: tuple[Claim, ...]
     engine: str | None = None
 
 
 def _groups(claims: Sequence[Claim], machine: Machine) -> list[_Group]:
-    """Checks by engine and settings, those that want a fresh start first; then the others, the quickest first."""
+    """Checks by engine and settings, those that need a fresh start first; then the other claims, the quickest first."""
     checks: dict[tuple[str, str, tuple[str, ...], bool], list[Claim]] = {}
     for claim in claims:
         if claim.run.by != "check":
@@ -128,13 +128,13 @@ def _groups(claims: Sequence[Claim], machine: Machine) -> list[_Group]:
 
 
 class _Tester:
-    """Runs claims and gives what was seen."""
+    """Runs claims and returns the evidence."""
 
     def __init__(self, task: Asked, rules: ClaimRules, console: Console) -> None:
         self._asked, self._rules, self._console = task, rules, console
 
     def test(self, group: _Group) -> list[tuple[Claim, list[ClaimEvidence]]]:
-        """Each claim of a group with its evidence; what goes wrong is evidence of nothing, with the reason."""
+        """Each claim of a group with its evidence. A fault is no evidence; the reason is kept."""
         names = ", ".join(claim.name for claim in group.claims)
         self._console.print(f"\n{names}{f' ({group.engine})' if group.engine else ''}", highlight=False, soft_wrap=True)
         first = group.claims[0]
@@ -175,8 +175,7 @@ class _Tester:
         return seen
 
     def _tools_of(self, first: Claim, plan: RunPlan) -> EngineTools:
-        """Those of every start; without the questions before a load where the first requests after a start are what is
-        looked at."""
+        """Tools for a start; without the requests before a load if the first requests are the subject."""
         tools = self._asked.engine_tools
         return replace(tools, preflight=unasked) if first.run.check == WARMUP and plan.host is None else tools
 
@@ -203,7 +202,7 @@ class _Tester:
     # ---- runs
 
     def _pairs(self, claim: Claim, point: str = "") -> tuple[list[Path], list[Path], ClaimEvidence]:
-        """The run folders of both sides, and the evidence that is still without a figure."""
+        """The run folders of both sides, and the evidence, still without a figure."""
         run = claim.run
         shared = {"load.duration_s": f"{run.duration_s:g}"} | parse_set(f"{run.set} {point}")
         a, b = (
@@ -262,7 +261,7 @@ class _Tester:
         return _with_why(evidence)
 
     def _by_start(self, claim: Claim) -> ClaimEvidence:
-        """Starts, and how long they took; where [expect] has no figure, whether any of them failed."""
+        """Starts and how long they took; if [expect] has no figure, whether any failed."""
         engine, times, failures = claim.needs.engines[0], [], []
         plan = resolve(self._options(claim, engine, parse_set(claim.run.set)))
         for number in range(1, claim.run.repeats + 1):
@@ -344,8 +343,8 @@ def _placed(evidence: ClaimEvidence, up: CheckedEngine, engine: str, machine: Ma
 
 
 def honoured(values: Mapping[str, str], spec: EngineSpec, device: str | None) -> dict[str, str]:
-    """The scenario values without engine settings that the engine cannot honour on this device: who runs a claim
-    without its hardware cannot have them."""
+    """The scenario values without engine settings that the engine does not support on this device, for claims run
+    without their hardware."""
     _, form = spec.form(device)
     ignored = {name for name, setting in spec.settings.items() if setting.ignored is not None} | set(form.ignored)
     return {
@@ -360,7 +359,7 @@ def _with_why(evidence: ClaimEvidence) -> ClaimEvidence:
 
 
 def unasked(load: LoadToCheck) -> PreflightRecord:
-    """What an engine that was started here is known to be without a single question."""
+    """What is known about an engine started here without any request."""
     return PreflightRecord(models=[load.model], model=load.model, notes=[])
 
 
@@ -369,7 +368,7 @@ def _one_line(error: UserError) -> str:
 
 
 def _without_defaults(plan: RunPlan, names: Sequence[str]) -> RunPlan:
-    """The plan with these settings left to the engine, also where its description has a default for them."""
+    """The plan with these settings left to the engine, even if its description has a default."""
     if plan.engine is None or not names:
         return plan
     spec = plan.engine.spec

@@ -1,4 +1,4 @@
-"""aiperf's profile_export.jsonl: one JSON object a request."""
+"""aiperf's profile_export.jsonl: one JSON object per request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, PROMPTS_UNKNOWN, F
 
 
 class Metadata(msgspec.Struct):
-    """When and as what a request was sent; moments in nanoseconds since 1970."""
+    """When and how a request was sent; times in nanoseconds since 1970."""
 
     request_start_ns: int
     request_end_ns: int | None = None
@@ -58,7 +58,7 @@ _OTHERWISE = (
 
 
 def read_aiperf(lines: Iterable[bytes], name: str) -> ForeignRun:
-    """The run in these lines, which are read one by one. A line that is none raises UserError (DATA)."""
+    """The run in these lines, which are read one by one. Raises UserError (DATA) for an invalid line."""
     return ForeignRun(tool="aiperf", rows=_rows(lines, name), unknown=_UNKNOWN, otherwise=_OTHERWISE)
 
 
@@ -122,7 +122,7 @@ def _row(record: AiperfRecord) -> Row:
 
 
 def _numbers(value: object) -> list[float]:
-    """A list of numbers; nothing of what is none, or is one in part."""
+    """A list of numbers; empty if the value is not a list of numbers."""
     listed = value if isinstance(value, list) else []
     return listed if all(type(each) in (int, float) for each in listed) else []
 

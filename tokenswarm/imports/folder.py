@@ -1,4 +1,4 @@
-"""From another tool's result file to run folders."""
+"""Converts another tool's result file to run folders."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _NAME_CHARS = 40
 
 
 def read_foreign(path: Path) -> Iterator[ForeignRun]:
-    """The runs in a result file of another tool, told by its content; the rows of each are to be used up before the
-    next. Raises UserError (DATA) for a file that cannot be read or is of none of FORMATS."""
+    """The runs in another tool's result file, recognized by its content. Consume the rows of each run before the next.
+    Raises UserError (DATA) if the file cannot be read or is in none of FORMATS."""
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -67,7 +67,7 @@ def read_foreign(path: Path) -> Iterator[ForeignRun]:
 
 
 def _kind(head: bytes) -> str:
-    """Which tool wrote a file that begins so; "" for none that is known. Keys that only that tool has decide."""
+    """The tool that wrote a file with this beginning, by keys that only that tool has; "" if unknown."""
     keys = {
         key
         for key in (
@@ -99,13 +99,13 @@ def _kind(head: bytes) -> str:
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether this is a file, and so no run folder."""
+    """Whether this is a file and therefore not a run folder."""
     return path.is_file()
 
 
 def import_file(path: Path, out: Path | None = None, results: Path = Path("results")) -> list[Path]:
-    """The run folders that a file becomes: `out`, or one of its name in `results`; with numbers behind it where the
-    file holds several runs. A folder that is there already is made anew. Raises UserError (DATA, RESULTS)."""
+    """Import a file into run folders: `out`, or a folder named after it in `results`, numbered if the file has several
+    runs. An existing folder is replaced. Raises UserError (DATA, RESULTS)."""
     stem = "".join(sign if sign.isalnum() or sign in "._" else "-" for sign in path.name.partition(".json")[0])
     base = out or results / f"import-{stem[:_NAME_CHARS].strip('-')}-{_short_digest(path)}"
     folders = []
@@ -114,7 +114,7 @@ def import_file(path: Path, out: Path | None = None, results: Path = Path("resul
             folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
             _write(folder, run, path)
             folders.append(folder)
-    except (ArithmeticError, ValueError, TypeError, RecursionError) as error:  # typed as they should be, and yet
+    except (ArithmeticError, ValueError, TypeError, RecursionError) as error:  # correctly typed, but invalid
         raise UserError(Exit.DATA, f"{path} holds values that no run has ({error})") from None
     if not folders:
         raise UserError(Exit.DATA, f"{path} holds no run")
@@ -130,7 +130,7 @@ def _short_digest(path: Path) -> str:
 
 @dataclass
 class _Seen:
-    """What of the rows the manifest needs."""
+    """What the manifest needs of the rows."""
 
     rows: int = 0
     first: float = float("inf")
@@ -147,7 +147,7 @@ class _Seen:
 
 
 def _write(folder: Path, run: ForeignRun, source: Path) -> None:
-    """Beside its place first, so that a file that turns out to be damaged leaves nothing behind."""
+    """Write to a temporary place first, so that a damaged file leaves nothing behind."""
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
     make_folder(beside)
     try:
@@ -198,7 +198,7 @@ def _manifest(run: ForeignRun, seen: _Seen, source: Path, run_id: str) -> Manife
     started = run.started if run.started is not None else seen.first if seen.rows else 0.0
     started = (
         math.floor(started * 1e6) / 1e6
-    )  # as requests.csv rounds: else the first request may lie before the window
+    )  # rounded as in requests.csv: otherwise the first request may be before the window
     ended = started + run.seconds if run.seconds is not None else max(seen.last, started)
     title = f"{run.tool}{f': {run.workload}' if run.workload else ''}"
     imported = ImportedRecord(run.tool, run.version, source.name, digest(source), list(run.unknown), run.start_times)

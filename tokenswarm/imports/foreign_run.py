@@ -1,4 +1,4 @@
-"""A run that another tool measured, as far as its file tells of it; and the columns of its requests."""
+"""A run of another tool, as far as its file describes it, and the columns of its requests."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from tokenswarm.contract.metric import Row as Row
 _File = TypeVar("_File")
 GENERATOR_UNKNOWN = "whether the load generator kept up: CPU, event loop and lateness of its own were not recorded"
 PROMPTS_UNKNOWN = "which prompts were sent, and so whether two files are of the same work"
-"""What no other tool's file tells."""
+"""What no other tool's file contains."""
 
 
 @dataclass(frozen=True)
 class ForeignRun:
-    """One benchmark. `started` and `seconds`: when it measured, in unix seconds; None: as long as its requests took.
-    `sent`: how many requests there were, where the file may hold a part of them. `unknown`: what cannot be known from
-    this file, each as words that go on from "not known:". `otherwise`: which figures are defined otherwise than the
-    tool's own of the same name."""
+    """One benchmark. `started` and `seconds`: the measured period (unix seconds, seconds); None: from its requests.
+    `sent`: the number of requests, if the file may hold only some. `unknown`: what cannot be known from this file, as
+    phrases after "not known:". `otherwise`: figures whose definition differs from the tool's own of the same name."""
 
     tool: str
     rows: Iterable[Row]
@@ -41,20 +40,20 @@ class ForeignRun:
     unknown: Sequence[str] = ()
     otherwise: Sequence[str] = ()
     start_times: bool = True
-    """Whether the file says when each request was sent."""
+    """Whether the file has the send time of each request."""
 
 
 @dataclass(frozen=True)
 class Detailed:
-    """A tool whose file holds a list a column where `option` was given. `needed`: columns without which there are no
-    single requests, each with those that do as well."""
+    """A tool whose file has one list per column if `option` was given. `needed`: columns required for single requests,
+    each with its alternatives."""
 
     tool: str
     option: str
     needed: Sequence[Sequence[str]]
 
     def decode(self, content: bytes, kind: type[_File], name: str) -> _File:
-        """A file, or a line of one. Raises UserError (DATA) for one that is none, and for one of figures alone."""
+        """Decode a file or a line. Raises UserError (DATA) if it is invalid or has only aggregate figures."""
         try:
             document = msgspec.json.decode(content, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -69,19 +68,19 @@ class Detailed:
 
 
 def columns_of(document: object, *names: str) -> dict[str, Sequence[object]]:
-    """The columns that a file has of these."""
+    """Those of these columns that a file has."""
     return {name: values for name in names if (values := getattr(document, name)) is not None}
 
 
 def load_of(rate: float | None, users: float | None) -> LoadRecord:
-    """An open loop where there is a finite rate, else a closed one of so many users."""
+    """An open loop if the rate is finite, otherwise a closed loop of so many users."""
     if rate is not None and 0 < rate < float("inf"):
         return LoadRecord(mode="open", rate=rate, max_in_flight=users)
     return LoadRecord(mode="closed", users=users) if users else LoadRecord()
 
 
 def gaps_ms(gaps_s: Sequence[float]) -> dict[str, float]:
-    """The columns of requests.csv about the gaps between events, from the gaps of one stream in seconds."""
+    """The gap columns of requests.csv, from the gaps of one stream in seconds."""
     if not gaps_s:
         return {}
     ordered = sorted(gaps_s)
@@ -93,7 +92,7 @@ def gaps_ms(gaps_s: Sequence[float]) -> dict[str, float]:
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Linear interpolation between order statistics, as in requests.csv of our own runs."""
+    """Linear interpolation between order statistics, as in our own requests.csv."""
     position = share * (len(ordered) - 1)
     below = int(position)
     above = min(below + 1, len(ordered) - 1)
@@ -101,7 +100,7 @@ def _quantile(ordered: Sequence[float], share: float) -> float:
 
 
 def unix_of(date: str | None, form: str = "%Y%m%d-%H%M%S") -> float | None:
-    """A moment that a tool wrote without its time zone, taken for UTC; None for what is no such moment."""
+    """Unix seconds of a time without time zone, read as UTC; None if it is not a time."""
     try:
         return datetime.strptime(date or "", form).replace(tzinfo=UTC).timestamp()
     except ValueError:
@@ -109,7 +108,7 @@ def unix_of(date: str | None, form: str = "%Y%m%d-%H%M%S") -> float | None:
 
 
 def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
-    """How many requests these columns are of. Raises UserError (DATA) where they are of different numbers."""
+    """The number of requests in these columns. Raises UserError (DATA) if they differ in length."""
     for (name, values), (other, others) in pairwise(columns.items()):
         if len(values) != len(others):
             raise UserError(
@@ -121,7 +120,7 @@ def same_lengths(path: str, columns: Mapping[str, Sequence[Any]]) -> int:
 
 
 def failure(error: str) -> dict[str, object]:
-    """The outcome columns of a request that failed, from what the tool kept of it."""
+    """The outcome columns of a failed request, from the tool's error text."""
     lower = error.lower()
     kind = (
         "timeout_total"
@@ -139,7 +138,7 @@ def failure(error: str) -> dict[str, object]:
 def from_arrays(
     start_times: Sequence[float] | None, begin: float, columns: Mapping[str, Sequence[Any]], count: int
 ) -> Iterator[Row]:
-    """Rows of a file that holds a list a column: `ttfts`, `itls`, `latencies` (seconds), `errors`, lengths."""
+    """Rows of a file with one list per column: `ttfts`, `itls`, `latencies` (seconds), `errors`, lengths."""
     first = min(start_times, default=0.0) if start_times else 0.0
     for place in range(count):
         cell = {name: values[place] for name, values in columns.items()}

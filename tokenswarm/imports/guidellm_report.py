@@ -1,4 +1,4 @@
-"""guidellm's benchmarks.json (format 2): one report of several benchmarks, each with its requests."""
+"""guidellm's benchmarks.json (format 2): a report of several benchmarks, each with its requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokenswarm.imports.foreign_run import GENERATOR_UNKNOWN, PROMPTS_UNKNOWN, F
 
 
 class Timings(msgspec.Struct):
-    """Moments of a request in unix seconds."""
+    """Times of a request in unix seconds."""
 
     targeted_start: float | None = None
     resolve_start: float | None = None
@@ -32,7 +32,7 @@ class Info(msgspec.Struct):
 
 
 class GuidellmRequest(msgspec.Struct):
-    """One request; its texts are passed over."""
+    """One request; texts are skipped."""
 
     info: Info
     request_id: str | None = None
@@ -48,7 +48,7 @@ class Requests(msgspec.Struct):
 
 
 class Benchmark(msgspec.Struct):
-    """One of the report's benchmarks: one load. `start_time` and `duration` frame what was measured."""
+    """One benchmark of the report: one load. `start_time` and `duration` are the measured period."""
 
     requests: Requests
     start_time: float | None = None
@@ -81,7 +81,7 @@ _OTHERWISE = (
 
 
 def read_guidellm(content: bytes, name: str) -> list[ForeignRun]:
-    """The runs in the bytes of one report, one a benchmark. Raises UserError (DATA)."""
+    """The runs in one report, one per benchmark. Raises UserError (DATA)."""
     try:
         report = msgspec.json.decode(content, type=Report)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -134,7 +134,7 @@ def _rows(requests: Requests) -> Iterator[Row]:
 
 
 def _row(request: GuidellmRequest, status: str) -> Row | None:
-    """None of a request that was never sent."""
+    """The row of a request; None if it was never sent."""
     at, info = request.info.timings, request.info
     begin = at.request_start if at.request_start is not None else at.resolve_start
     if begin is None:

@@ -1,4 +1,4 @@
-"""`sglang.bench_serving --output-details`: JSON lines, one for each run that was appended to the file."""
+"""`sglang.bench_serving --output-details`: JSON lines, one per run appended to the file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tokenswarm.imports.foreign_run import (
 
 
 class SglangBench(msgspec.Struct):
-    """What is read of a line; times in seconds. The file has no start times."""
+    """The fields read from a line; times in seconds. The file has no start times."""
 
     duration: float
     backend: str | None = None
@@ -38,7 +38,7 @@ class SglangBench(msgspec.Struct):
 
 _TOOL = Detailed("sglang.bench_serving", "--output-details", (("ttfts",), ("itls",), ("output_lens",), ("input_lens",)))
 _OF_ITS_OWN = ("sglang", "sglang-native")
-"""Backends that speak SGLang's own API; the others speak one that any engine may have."""
+"""Backends with SGLang's own API; the APIs of the others could be any engine's."""
 _UNKNOWN = (
     GENERATOR_UNKNOWN,
     PROMPTS_UNKNOWN,

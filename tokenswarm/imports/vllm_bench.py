@@ -1,4 +1,4 @@
-"""`vllm bench serve --save-result --save-detailed`: one JSON object with a list a column."""
+"""`vllm bench serve --save-result --save-detailed`: one JSON object with one list per column."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tokenswarm.imports.foreign_run import (
 
 
 class VllmBench(msgspec.Struct):
-    """What is read of the file; texts of answers are passed over. Times in seconds, `start_times` on a monotonic
-    clock, `date` in the local time of the machine."""
+    """The fields read from the file; texts of answers are skipped. Times in seconds; `start_times` on a monotonic
+    clock, `date` in the machine's local time."""
 
     duration: float
     date: str | None = None

@@ -1,4 +1,4 @@
-"""The engine's own figures beside the live ones, from successive samples of its /metrics."""
+"""The engine's own figures for the live display, from successive samples of its /metrics."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _GAUGES = ("running", "waiting", "kv_usage")
 _MOST_AGE_S = 5.0
 
 Sample = tuple[float, Mapping[str, float | None]]
-"""(unix time, values in canonical names; None = not known)."""
+"""(unix time, values by canonical name; None = unknown)."""
 
 
 def engine_view(samples: Sequence[Sample], now: float) -> dict[str, object] | None:
-    """Gauges as they are, counters as their change over the last RECENT_S; None where the engine told nothing lately.
+    """Gauges as they are, counters as their change over the last RECENT_S; None if there are no recent samples.
 
     `hit_rate`: share of the prompt tokens looked up in the prefix cache that were found there.
     """
@@ -27,7 +27,7 @@ def engine_view(samples: Sequence[Sample], now: float) -> dict[str, object] | No
 
     def change(name: str) -> float | None:
         before, after = first.get(name), last.get(name)
-        # A counter that went back belongs to an engine that was restarted.
+        # A counter that decreased means that the engine was restarted.
         return None if before is None or after is None or after < before else after - before
 
     queried, hit, generated = (

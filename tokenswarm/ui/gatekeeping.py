@@ -1,4 +1,4 @@
-"""Who may ask the web UI for what: names under which it is reached, pages of other sites, fields of a start form."""
+"""Access rules of the web UI: host names, pages of other sites, fields of the start form."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tokenswarm.base.foreign import printable
 
 _LOCAL = "localhost"
 _CHANGES = ("/stop", "/stats/reset")
-"""What Locust does for a GET too, so that an image on another site's page would be enough."""
+"""Actions that Locust performs on GET too, so that an image on another site's page could trigger them."""
 _EDITABLE = ("user_count", "spawn_rate")
-"""All that a form may change while a run goes on."""
+"""The only fields that a form may change during a run."""
 _MOST_USERS = 1_000_000
 
 
 def known_hosts(web_host: str | None) -> frozenset[str]:
-    """Names of this UI: of this machine, where it listens, and those in UI_HOSTS (separated by commas)."""
+    """Host names of this UI: this machine's, the listen address, and those in UI_HOSTS (comma-separated)."""
     names = (os.environ.get(UI_HOSTS_VARIABLE) or "").split(",")
     return frozenset(
         name.strip().lower().strip("[]")
@@ -71,7 +71,7 @@ def refuse_other_sites() -> Response | None:
 
 
 def wrong_edit(form: Mapping[str, str]) -> str | None:
-    """Why a form cannot be heeded while a run goes on; None where it changes users and spawn rate alone."""
+    """Why a form is rejected during a run; None if it changes only users and spawn rate."""
     others = sorted(name for name, value in form.items() if name not in _EDITABLE and value.strip())
     if others:
         return (
@@ -84,7 +84,7 @@ def wrong_edit(form: Mapping[str, str]) -> str | None:
 
 
 def wrong_numbers(form: Mapping[str, str]) -> str | None:
-    """What is wrong with the numbers of a form; None for nothing."""
+    """What is wrong with the numbers of a form, or None."""
     users, rate = form.get("user_count", "1"), form.get("spawn_rate", "1")
     try:
         if not 1 <= int(users) <= _MOST_USERS:

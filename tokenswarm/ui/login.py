@@ -26,8 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 class Attempts:
-    """Logins that failed of late, from wherever: the more there were, the longer the next answer takes. An address has
-    few at a time: of many at once, the one that is right would be told by the others' silence."""
+    """Recent failed logins from all addresses: the more there were, the longer the next answer takes. An address may
+    have only a few attempts at a time; otherwise, of many parallel attempts, the right one would be recognized by its
+    quick answer."""
 
     WINDOW_S = 300.0
     FREE = 2
@@ -50,7 +51,7 @@ class Attempts:
             self._waiting += Counter()  # without those that have none
 
     def failed(self, now: float) -> float:
-        """One more, at this monotonic time; returns the seconds to wait before the answer."""
+        """Count a failed login at this monotonic time; returns the seconds to wait before answering."""
         while self._at and now - self._at[0] > self.WINDOW_S:
             self._at.popleft()
         self._at.append(now)
@@ -63,24 +64,24 @@ class _Someone(UserMixin):
 
 
 class _SecureUnderTls(SecureCookieSessionInterface):
-    """The cookie goes over TLS alone where the login came so, through a proxy too."""
+    """The cookie is sent only over TLS if the login came over TLS, also through a proxy."""
 
     def get_cookie_secure(self, app: object) -> bool:
         return request.is_secure or request.headers.get("X-Forwarded-Proto", "").split(",")[0].strip() == "https"
 
 
 def is_good(user: str, user_given: str, password: str) -> bool:
-    """Whether these are the user and the password; never for an empty one. Takes equally long for each wrong one."""
+    """Whether user and password are right; an empty password never is. Takes the same time for every wrong one."""
     pairs = zip((user, user_given), (_USER, password), strict=True)
     same = [hmac.compare_digest(*(text.encode("utf-8", "surrogateescape") for text in pair)) for pair in pairs]
     return bool(password) and all(same)
 
 
 def add_login(web_ui: WebUI) -> None:
-    """Log in people who know the password; if none is set, nobody can log in."""
+    """Add the login to the UI. If no password is set, nobody can log in."""
     password = os.environ.get(PASSWORD_VARIABLE, "")
     app = present(web_ui.app)
-    app.secret_key = secrets.token_bytes(32)  # who was logged in before a restart logs in again
+    app.secret_key = secrets.token_bytes(32)  # a restart ends all sessions
     app.config.update(SESSION_COOKIE_HTTPONLY=True, SESSION_COOKIE_SAMESITE="Lax")
     app.session_interface = _SecureUnderTls()
     web_ui.login_manager.user_loader(lambda name: _Someone() if name == _USER else None)

@@ -1,4 +1,4 @@
-"""A search or a comparison that was started in the tab: a command of its own, watched, and stopped in good order."""
+"""A search or comparison started in the tab: runs as a separate command, watched and stopped in good order."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tokenswarm.contract.search_progress import PROGRESS_JSON, SearchProgress, r
 _LINES = 200
 _WIDTH = "100"
 _END_S, _HARD_END_S = 12.0, 3.0
-"""How long the end of the UI waits after the first and after the second signal: less than the command line waits."""
+"""Seconds to wait after the first and the second signal when the UI ends; less than the command line waits."""
 _PAGE = re.compile(r"\b(?:report|comparison): (.+\.html)\s*$")
 _SET_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of Linux."""
+"""Linux's PR_SET_PDEATHSIG."""
 
 
 class SeriesChild:
-    """The latest command; at most one runs. `busy`: why none may begin now, in a sentence."""
+    """The latest command; at most one runs at a time. `busy`: returns a sentence if none may start now."""
 
     def __init__(self, results: Path, busy: Callable[[], str | None]) -> None:
         self._results, self._busy = results, busy
@@ -51,7 +51,7 @@ class SeriesChild:
         return self._process is not None and self._process.poll() is None
 
     def start(self, command: Sequence[str], choices: Mapping[str, str]) -> None:
-        """Raises UserError where something else goes on."""
+        """Raises UserError if something else is running."""
         if self.running:
             raise UserError(Exit.USAGE, "a search or comparison is in progress: stop it first")
         if (why := self._busy()) is not None:
@@ -82,7 +82,7 @@ class SeriesChild:
             self._ended = time.time()
 
     def stop(self) -> bool:
-        """Ask it to end, in good order the first time and at once the second time. False where nothing runs."""
+        """Stop the command: in good order the first time, at once the second time. False if nothing is running."""
         process = self._process
         if process is None or process.poll() is not None:
             return False
@@ -92,7 +92,7 @@ class SeriesChild:
         return True
 
     def end(self, **_: object) -> None:
-        """With the UI."""
+        """Stop it because the UI ends."""
         for patience in (_END_S, _HARD_END_S):
             if not self.stop() or (process := self._process) is None:
                 return
@@ -103,7 +103,7 @@ class SeriesChild:
                 os.killpg(process.pid, signal.SIGKILL)
 
     def snapshot(self) -> dict[str, object]:
-        """For the page."""
+        """The state for the page."""
         process = self._process
         if process is None:
             return {"state": "none"}
@@ -125,11 +125,11 @@ class SeriesChild:
 
     @property
     def page(self) -> Path | None:
-        """What came of it."""
+        """The page of its result."""
         return self._page if not self.running and self._page is not None and self._page.is_file() else None
 
     def _verdict(self) -> str | None:
-        """What a comparison says, from the record beside its page."""
+        """The verdict of a comparison, from the record beside its page."""
         if self.page is None:
             return None
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -139,7 +139,7 @@ class SeriesChild:
         return None
 
     def _progress(self, pid: int) -> SearchProgress | None:
-        """What the child writes into its folder; None where it writes nothing, or not yet."""
+        """The progress that the child writes into its folder; None if it has written nothing (yet)."""
         folders = [self._folder] if self._folder else [path.parent for path in self._results.glob(f"*/{PROGRESS_JSON}")]
         for folder in folders:
             with contextlib.suppress(UserError):
@@ -161,6 +161,7 @@ def _how_it_ended(code: int, stopped: bool) -> str:
 
 
 def _interrupt_when_parent_dies() -> None:
-    """In the child, before its program: a UI that is killed leaves no search behind that loads an engine for hours."""
+    """Called in the child before exec, so that a killed UI does not leave a search behind that loads an engine for
+    hours."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)

@@ -1,6 +1,5 @@
-"""What a form of the tab may ask of a search or a comparison, and the command that does it.
-
-Every value is one of a list, never a path and never free text: whoever reaches the page starts nothing else with it.
+"""The tab's forms for searches and comparisons, and the commands that they start. Every value comes from a list, never
+a path or free text, so a visitor of the page cannot start anything else.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from tokenswarm.generator.ui_session import UiSession
 
 CAPACITY, COMPARE = "capacity", "compare"
 THIS = "this"
-"""As an engine of a comparison: the one that this UI was started for."""
+"""In a comparison: the engine that this UI was started for."""
 NO_END = "none"
 BUDGETS = ("5m", "15m", "30m", "1h", "2h", NO_END)
 DURATIONS = ("scenario", "20s", "1m", "2m", "5m")
@@ -24,7 +23,7 @@ REPEATS = ("1", "2", "3", "4", "5")
 _DURATION = "load.duration_s"
 _OF_AN_ENGINE = "engine."
 _MEASURED = "prompts.chars_per_token"
-"""Each command measures it for itself."""
+"""Each command measures this itself."""
 
 
 def offered(session: UiSession) -> dict[str, object]:
@@ -43,7 +42,7 @@ def offered(session: UiSession) -> dict[str, object]:
 
 
 def _other(session: UiSession) -> str | None:
-    """Whom the engine of this page is compared with unless one chooses: of a simulator another style of it."""
+    """The default engine to compare with; for a simulator, the other style."""
     name = session.engine.name or ""
     others = [each for each in session.engines if each != name]
     alike = [each for each in others if each.partition("-")[0] == name.partition("-")[0]]
@@ -51,7 +50,7 @@ def _other(session: UiSession) -> str | None:
 
 
 def command_of(form: Mapping[str, str], session: UiSession) -> list[str]:
-    """The command that a form asks for. Raises UserError (USAGE) for what is not offered."""
+    """The command for a form. Raises UserError (USAGE) for values that are not offered."""
     kind = _one(form, "kind", (CAPACITY, COMPARE))
     scenario = _one(form, "scenario", session.scenarios)
     budget = _one(form, "budget", BUDGETS)
@@ -91,7 +90,7 @@ def _compare(form: Mapping[str, str], session: UiSession) -> list[str]:
 
 
 def _settings(session: UiSession, *without: str) -> list[str]:
-    """What was set where the UI was started, but for what the form or the command says itself."""
+    """The settings with which the UI was started, except those that the form or command sets."""
     words = []
     for key, value in session.overrides.items():
         if key == _MEASURED or key.startswith(without):

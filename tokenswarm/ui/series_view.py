@@ -1,4 +1,4 @@
-"""Routes of the tab through which a search for a capacity or a comparison is started, watched and stopped."""
+"""Routes of the tab to start, watch and stop a capacity search or a comparison."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _View = Callable[..., ResponseReturnValue]
 
 
 class SeriesView:
-    """`is_loading`: whether a run goes on: a run and a series exclude each other, for both load the engine."""
+    """`is_loading`: whether a run is in progress. A run and a series exclude each other, since both load the engine."""
 
     def __init__(self, session: UiSession | None, is_loading: Callable[[], bool]) -> None:
         self._session = session
@@ -38,7 +38,7 @@ class SeriesView:
             app.add_url_rule(path, f"tokenswarm{path}", guarded(view), methods=methods)
 
     def why_no_run(self) -> str | None:
-        """Why no run can begin now, in a sentence; None where one can."""
+        """A sentence on why no run can begin now, or None."""
         return "a search or comparison is in progress: stop it in the tab LLM first" if self.child.running else None
 
     def _why_not_now(self) -> str | None:

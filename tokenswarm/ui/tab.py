@@ -47,11 +47,11 @@ _LOADING = (STATE_SPAWNING, STATE_RUNNING)
 _REPORT_WAIT_S = 120.0
 _LOG_BYTES = 16_384
 _NOTHING = {"state": "ready", "run": None, "alert": None}
-"""Before the first run, and while one is being made ready."""
+"""Shown before the first run and while one is being prepared."""
 
 
 class LlmTab:
-    """What the tab shows, from the role that directs the runs. Routes are behind Locust's login where there is one."""
+    """The tab's content, from the role that directs the runs. Routes are behind Locust's login if there is one."""
 
     def __init__(self, environment: Environment, coordinator: Coordinator) -> None:
         self._environment, self._coordinator = environment, coordinator
@@ -90,18 +90,18 @@ class LlmTab:
         app.before_request(lambda: refuse_other_hosts(known))
         app.before_request(refuse_other_sites)
         app.before_request(self._check_start)
-        # Flask calls these in reverse order: the first one comes after Locust's own, which opens every answer to all.
+        # Flask calls these in reverse order: the first one runs after Locust's own, which allows every origin.
         app.after_request_funcs.setdefault(None, []).insert(0, _for_this_site_only)
         app.after_request(_with_tab_script)
 
     # ---- the start of a run
 
     def _check_start(self) -> Response | None:
-        """Refuse a start form that asks for what cannot be, before Locust acts on it; choose the user classes."""
+        """Reject an invalid start form before Locust acts on it, and choose the user classes."""
         if request.path != "/swarm" or request.method != "POST":
             return None
         if self._web_ui.web_login and not current_user.is_authenticated:
-            return None  # Locust sends him to the login; nothing is looked at for a stranger
+            return None  # Locust redirects to the login; do nothing for an unknown user
         form = request.form.to_dict()
         if (wrong := wrong_numbers(form)) is not None:
             return _refused(wrong)
@@ -128,7 +128,7 @@ class LlmTab:
             return _refused(str(error))
         if classes:
             self._environment.user_classes = classes
-        if scenario.open_loop:  # all users at once: they only carry requests, arrivals follow the schedule
+        if scenario.open_loop:  # all users at once: they only carry requests, and the schedule decides the arrivals
             request.form = ImmutableMultiDict({**form, "spawn_rate": form.get("user_count", "1")})
         return None
 
@@ -136,7 +136,7 @@ class LlmTab:
         return self._coordinator.going_on or present(self._environment.runner).state in _LOADING
 
     def _note_edit(self, users: str) -> None:
-        """The number of users is changed in the middle of a run: figures before and after are of two loads."""
+        """Note a change of the number of users during a run: figures before and after belong to two loads."""
         coordinator = self._coordinator
         if coordinator.manifest is not None:
             seconds = time.time() - coordinator.timeline.start
@@ -151,7 +151,7 @@ class LlmTab:
         gevent.spawn(self._remember)
 
     def _remember(self) -> None:
-        """Fill the time line while this run goes on."""
+        """Fill the timeline during this run."""
         mine = self._history
         while self._history is mine:
             gevent.sleep(_SECOND_S)
@@ -192,7 +192,7 @@ class LlmTab:
         }
 
     def _slos(self) -> dict[str, object]:
-        """The objectives of each user class of the run."""
+        """The SLOs of each user class of the run."""
         plan = present(self._coordinator.plan)
         mix = plan.scenario.mix
         names = [each.__name__ for each in self._environment.user_classes] if mix is None else mix.shares
@@ -210,13 +210,13 @@ class LlmTab:
         return send_file(_STATIC / "llm.html")
 
     def _log_path(self) -> Path | None:
-        """The log of the engine that was started here; None where there is none."""
+        """The log of the engine started here, or None."""
         session = session_from_environment()
         path = Path(session.engine_log) if session is not None and session.engine_log else None
         return path if path is not None and path.is_file() else None
 
     def _log(self) -> Response:
-        """Its last lines, without secrets: they pass the same masking as everything that is written."""
+        """Its last lines, with secrets masked like in all output."""
         path = self._log_path()
         if path is None:
             return Response("The engine has no log here.", 404, mimetype="text/plain")
@@ -234,7 +234,7 @@ class LlmTab:
         )
 
     def _report(self) -> Response:
-        """The dashboard of the latest run; made where the command line does not make it."""
+        """The dashboard of the latest run; made here if the command line does not make it."""
         coordinator = self._coordinator
         if coordinator.plan is None:
             return Response("No run has begun yet.", 404, mimetype="text/plain")
@@ -262,7 +262,7 @@ class LlmTab:
 
 
 def end_of(path: Path) -> str:
-    """The last whole lines of a log, at most _LOG_BYTES of them."""
+    """The last complete lines of a log, at most _LOG_BYTES."""
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(0, size - _LOG_BYTES))
@@ -271,7 +271,7 @@ def end_of(path: Path) -> str:
 
 
 def outcome_of(folder: Path) -> dict[str, object] | None:
-    """How a run that has ended came out: what its summary.json says. None as long as there is none."""
+    """The outcome of a finished run from its summary.json, or None if there is none yet."""
     try:
         outcome = read_summary(folder).outcome
     except (OSError, UserError):
@@ -280,7 +280,7 @@ def outcome_of(folder: Path) -> dict[str, object] | None:
 
 
 def _refuse_other_host(host: str | None) -> None:
-    """The engine that the command line watches and whose model it knows is the one to load. Raises UserError."""
+    """Only the engine that the command line watches may be loaded. Raises UserError for another host."""
     session = session_from_environment()
     if session is not None and host and host.rstrip("/") != (session.engine.base_url or "").rstrip("/"):
         raise UserError(
@@ -290,7 +290,7 @@ def _refuse_other_host(host: str | None) -> None:
 
 
 def _refuse_unlisted(name: str | None, user_classes: Iterable[object]) -> None:
-    """A scenario from a form is a name from the list that is offered, never a path. Raises UserError."""
+    """A scenario from a form must be a name from the offered list, never a path. Raises UserError."""
     session = session_from_environment()
     offered = (
         session.scenarios
@@ -302,25 +302,25 @@ def _refuse_unlisted(name: str | None, user_classes: Iterable[object]) -> None:
 
 
 def _refused(sentence: str) -> Response:
-    """The answer that Locust's page shows as an error."""
+    """The response that Locust's page shows as an error."""
     return jsonify({"success": False, "message": sentence})
 
 
 class _Options:
-    """The settings of a start form as attributes, as parsed options have them."""
+    """The settings of a start form as attributes, like parsed options."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
         self.__dict__.update(values)
 
 
 def _for_this_site_only(response: Response) -> Response:
-    """Locust lets pages of any site read its answers; these are private."""
+    """Locust allows pages of any site to read its responses; these are private."""
     response.headers.pop("Access-Control-Allow-Origin", None)
     return response
 
 
 def _static(name: str) -> Response:
-    """Scripts and styles; nothing of a run is in them."""
+    """Scripts and styles, which contain nothing about a run."""
     path = PLOTLY_JS if name == "plotly.min.js" else _STATIC / Path(name).name
     if not path.is_file():
         return Response("Not found.", 404, mimetype="text/plain")
@@ -328,7 +328,7 @@ def _static(name: str) -> Response:
 
 
 def _with_tab_script(response: Response) -> Response:
-    """Locust's page, with the script that puts ours into the tab."""
+    """Locust's page with the script that fills the tab."""
     if request.path == "/" and response.mimetype == "text/html" and response.status_code == 200:
         page = response.get_data(as_text=True)
         response.set_data(page.replace("</body>", '<script src="./llm/static/tab.js"></script></body>', 1))

@@ -1,4 +1,3 @@
-"""The commands of `python -m tokenswarm`, a module each: `add(commands)` adds its parser, which names what to run.
-
-What a command does lives elsewhere; imports that take time stay inside its function.
+"""The commands of `python -m tokenswarm`, one module each. `add(commands)` adds a command's parser, which names the
+function to run. The work is done elsewhere; slow imports stay inside the function.
 """

@@ -1,4 +1,4 @@
-"""`calibrate`: how much load one worker of this machine can time well."""
+"""`calibrate`: how much load one worker on this machine can time accurately."""
 
 from __future__ import annotations
 

@@ -129,14 +129,14 @@ def _capacity(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _default_budget_s(plan: RunPlan) -> float:
-    """A search ends by itself, but where its loads come to thousands of users that takes long: for a first look at the
+    """The default time limit. A search ends by itself, but with loads of thousands of users that takes long; for the
     simulator less is enough."""
     engine = plan.engine
     return _SIMULATED_BUDGET_S if engine is not None and engine.spec.simulated else _BUDGET_S
 
 
 def _print_plan(console: Console, plan: RunPlan, question: CapacityAsked) -> Exit:
-    """What a search would do, and what it would take."""
+    """Print what a search would do and what it would take."""
     from tokenswarm.commands.capacity_forecast import forecast_lines
     from tokenswarm.commands.capacity_series import new_record
 
@@ -146,7 +146,7 @@ def _print_plan(console: Console, plan: RunPlan, question: CapacityAsked) -> Exi
 
 
 def _options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
-    """What was asked for; `--of rate` begins with --rate, or with as many requests/s as one for four users."""
+    """The load options. `--of rate` begins with --rate, or with one request/s per four users."""
     from tokenswarm.run.run_plan import resolve
 
     wanted = load_options(options, argv)
@@ -158,7 +158,7 @@ def _options(options: argparse.Namespace, argv: list[str]) -> LoadOptions:
 
 
 def exit_of(record: Capacity, at_least: float | None) -> Exit:
-    """How a search that has this record ends, held against a load."""
+    """The exit code of a search, compared with `at_least` if it is given."""
     from tokenswarm.analysis.render.capacity_page import carries
 
     if record.capacity.reason == INTERRUPTED:

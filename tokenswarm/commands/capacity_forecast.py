@@ -1,5 +1,5 @@
-"""What a search for a capacity would take, before anything runs: the search's own rule played against engines that do
-not exist, whose capacities are spread around the load at which it begins."""
+"""Estimates what a capacity search would take, before anything runs: plays the search's own rule against hypothetical
+engines whose capacities are spread around the first load."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from tokenswarm.run.run_plan import RunPlan
 
 _TIMES = (0.4, 0.9, 2.5, 6.0, 13.0)
-"""Capacities that are tried, as times the first load."""
+"""Hypothetical capacities, as multiples of the first load."""
 _STEEPNESS = 15.0
-"""How attainment falls with load: its log odds by the logarithm of the load."""
+"""How attainment falls with load: the slope of its log odds over the logarithm of the load."""
 _ANSWER_S = 3.0
-"""What a request is taken to last."""
+"""Assumed duration of a request, in seconds."""
 _MEASURE_STEPS = 60
 _BLOCKS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a search took against one engine that does not exist."""
+    """What a search took against one hypothetical engine."""
 
     runs: int
     requests: float
@@ -34,7 +34,7 @@ class Forecast:
 
 
 def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
-    """Play the search against an engine whose capacity is `times` the first load."""
+    """Play the search against a hypothetical engine whose capacity is `times` the first load."""
     from tokenswarm.analysis.search.attainment import Blocks
     from tokenswarm.analysis.search.capacity_search import next_step
     from tokenswarm.analysis.search.load_levels import USERS, LoadEvidence, SearchSettings
@@ -58,7 +58,7 @@ def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
 
 
 def forecast_lines(plan: RunPlan, record: Capacity, budget: Budget) -> Iterator[str]:
-    """The plan and its estimate, in lines."""
+    """The plan and its estimate, as lines."""
     from tokenswarm.analysis.render.capacity_words import UNITS, limits_words, load_words
     from tokenswarm.analysis.wording import duration
 
@@ -112,5 +112,5 @@ def _money(plan: RunPlan, requests: float, seconds: float) -> Iterator[str]:
 
 
 def _rounded(value: float) -> str:
-    """Two significant digits: it is an estimate."""
+    """Rounded to two significant digits, since it is an estimate."""
     return f"{float(f'{value:.2g}'):,.0f}"

@@ -1,4 +1,4 @@
-"""One search for a capacity, from what was asked to the typed result: `capacity` and whoever else needs one use it."""
+"""One capacity search, from the request to the typed result. Used by every command that needs one."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CapacityAsked:
-    """What is asked of a search. `of`: users | rate, None for what the scenario has; `target`: share of requests that
-    must meet every limit; `resume`: the folder has a search that is gone on with; `engine`: one that is shared with
-    other runs, and stopped by whoever shares it; `tiers`: name of a file of tiers, None for those of the scenario;
-    `at_least`: a load that it is to be held against; `series`: makes the runs, by its clock, where it is not
-    `run_load`; `plan`: of the same options, where they were resolved before."""
+    """The request for a search. `of`: users | rate, None for the scenario's; `target`: share of requests that must meet
+    every limit; `resume`: continue the search in the folder; `engine`: an engine shared with other runs, which the
+    caller stops; `tiers`: name of a file of tiers, None for the scenario's; `at_least`: a load to compare with;
+    `series`: makes the runs, by its own clock, instead of `run_load`; `plan`: the resolved options, if they were
+    resolved before."""
 
     folder: Path
     of: str | None = None
@@ -44,10 +44,9 @@ class CapacityAsked:
 
 
 def capacity_of(options: LoadOptions, question: CapacityAsked, console: Console) -> Capacity:
-    """Search the capacity of a scenario on an engine; capacity.json, its page and its other files are in
-    `asked.folder`, with the runs beside them.
-
-    Raises UserError for what is wrong before the first run: no limits, the wrong kind of load, no engine.
+    """Search the capacity of a scenario on an engine. Writes capacity.json, its page and other files into
+    `asked.folder`, beside the runs. Raises UserError for faults before the first run: no limits, the wrong kind of
+    load, no engine.
     """
     from tokenswarm.analysis.capacity.judge import CapacityJudge
     from tokenswarm.analysis.capacity_files import write_capacity_files
@@ -76,21 +75,21 @@ def capacity_of(options: LoadOptions, question: CapacityAsked, console: Console)
         search = replace(search, run=question.series.run, now=question.series.now)
     record = search_capacity(search, rule, record, console)
     for run in record.runs:
-        reported(question.folder / run.run)  # its page; no level had to wait for it
+        reported(question.folder / run.run)  # the run's page; no level had to wait for it
     write_capacity_files(record, question.folder)
     return record
 
 
 def first_run_s(plan: RunPlan) -> float:
-    """How long the first run measures, of which nothing tells how many requests it takes."""
+    """Seconds that the first run measures, when the request rate is still unknown."""
     return min(15.0, plan.scenario.load.duration_s)
 
 
 def _note_facts(record: Capacity, summary: Summary) -> None:
-    """What the record tells of all of its runs, from any of them."""
+    """Copy facts common to all runs into the record, from any of them."""
     record.simulated = record.simulated or bool(summary.simulated)
     record.model = record.model or summary.run.model or ""
-    if record.engine_title in ("", record.engine):  # such as external: what it was found to be
+    if record.engine_title in ("", record.engine):  # such as external: the engine that was recognized
         record.engine_title = summary.run.engine.title or record.engine_title
     if summary.cost is not None:
         record.gpus, record.gpu_hour_usd = int(summary.cost.gpus), float(summary.cost.gpu_hour_usd)
@@ -99,7 +98,7 @@ def _note_facts(record: Capacity, summary: Summary) -> None:
 
 
 def new_record(plan: RunPlan, question: CapacityAsked) -> Capacity:
-    """The record of a search that has not begun. Raises UserError (USAGE)."""
+    """The record of a new search. Raises UserError (USAGE)."""
     from tokenswarm.analysis.capacity.judge import new_tier
     from tokenswarm.analysis.search.load_levels import RATE, USERS
     from tokenswarm.contract.capacity_record import Capacity, CapacityFigure
@@ -142,7 +141,7 @@ def new_record(plan: RunPlan, question: CapacityAsked) -> Capacity:
 
 
 def _same_question(earlier: Capacity, now: Capacity, folder: Path) -> Capacity:
-    """The earlier record, if it asked what is asked now: runs of another question are no evidence for this one."""
+    """The earlier record, if it answers the same question: runs for another question are no evidence for this one."""
     for name in ("engine", "scenario", "slo"):
         if getattr(earlier, name) != getattr(now, name):
             raise UserError(

@@ -1,4 +1,4 @@
-"""One quick search for a capacity: what a race by capacity measures of a candidate in each round."""
+"""One quick capacity search: the measurement of a candidate in each round of a race by capacity."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tokenswarm.series.pairs import SALT, SeriesTools
 from tokenswarm.series.settings_race import MeasuredObjective, Trial
 
 _SEEDS = 100
-"""From the seed of one search to that of the next: each of its runs has one of its own."""
+"""Distance between the seeds of two searches, since each run of a search has its own seed."""
 _NOT_KNOWN = {
     "levels": "no load was found between one that passes and one that fails",
     LIMITED: "the load generator was the limit",
@@ -35,13 +35,13 @@ _NOT_KNOWN = {
 
 @dataclass(frozen=True, slots=True)
 class CapacityTrials:
-    """Makes the searches of a race, by the runs and the clock of its series."""
+    """Makes the searches of a race, with the runs and the clock of its series."""
 
     series: SeriesTools
     console: Console
 
     def __call__(self, options: LoadOptions, folder: Path, engine: SharedEngine, known: float | None) -> Trial:
-        """One search in `folder`; it begins at `known`, if that is there. Raises UserError where no engine starts."""
+        """One search in `folder`, starting at `known` if given. Raises UserError if the engine does not start."""
         plan = resolve(options)
         record = new_record(plan, CapacityAsked(folder))
         record.start, record.salt = known or record.start, options.overrides.get(SALT, "")
@@ -54,7 +54,7 @@ class CapacityTrials:
             return judge.add(run)
 
         def answer(record: Capacity, reason: str) -> Capacity:
-            """Its levels, and the estimate without an interval: a race has its own."""
+            """The search's levels and estimate, without an interval: the race makes its own."""
             record = judge.answer(record, reason)
             record.capacity = CapacityFigure(
                 record.capacity.unit, quick.estimate(judge.evidence), reason=reason, cliff=record.capacity.cliff
@@ -77,7 +77,7 @@ class CapacityTrials:
 
 
 def trial_of(record: Capacity, folder: Path) -> Trial:
-    """What a quick search came to. Where not even the lowest load passes, the capacity is 0."""
+    """The result of a quick search. If not even the lowest load passes, the capacity is 0."""
     figure = record.capacity
     if figure.reason == INTERRUPTED:
         return Trial(MeasuredObjective(None), ended=INTERRUPTED)
@@ -90,6 +90,6 @@ def trial_of(record: Capacity, folder: Path) -> Trial:
 
 
 def found_capacity(folder: Path) -> tuple[str, float | None]:
-    """Seed and figure of a search that was made, for pairs of them."""
+    """Seed and figure of a completed search, for pairs."""
     record = read_capacity(folder)
     return str(record.runs[0].seed if record.runs else ""), trial_of(record, folder).measured.figure

@@ -1,4 +1,4 @@
-"""`claims`: what the field says, tested on this machine: supported, contradicted, undecided, or what is missing."""
+"""`claims`: published claims, tested on this machine: supported, contradicted, undecided, or what is missing."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def _machine(options: argparse.Namespace, names: list[str], stand_in: str | None
     hosts = dict(_host(text) for text in options.host)
     gpus = (options.gpu,) * options.gpus if options.gpu else find_gpus()
     device: Device = options.device or ("cuda" if gpus and not hosts else "cpu")
-    if stand_in:  # it plays every role
+    if stand_in:  # it stands in for every engine
         engines: dict[str, str | None] = dict.fromkeys(_ENGINES)
     else:
         engines = engines_here(names, device, options.runtime)

@@ -1,4 +1,4 @@
-"""`compare`: two groups of runs against each other, from folders or by running them in turn."""
+"""`compare`: compares two groups of runs, from folders or by running them in turn."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tokenswarm.series.pairs import PairSeries
 
 _ENGINES = ("vllm", "sglang")
-"""Of the two sides, where nothing else is said."""
+"""Default engines of the two sides."""
 
 ASSISTANT_TURNS = "chat.assistant_turns"
 
@@ -149,8 +149,8 @@ def _compare(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _capacities(options: argparse.Namespace) -> list[Path]:
-    """The folders that were given, if they are two searches for a capacity; none of runs. Raises UserError (USAGE)
-    for one of either kind."""
+    """The given folders, if they are two capacity searches; empty if they are runs. Raises UserError (USAGE) for a
+    mixture."""
     folders = [Path(each) for each in (*options.a, *options.b, *options.runs)]
     searches = [each for each in folders if (each / CAPACITY_JSON).is_file()]
     if searches and (len(searches) != 2 or len(folders) != 2):
@@ -210,7 +210,7 @@ def _run_first(options: argparse.Namespace, argv: list[str], console: Console, f
 
 
 def _so_far(options: argparse.Namespace, console: Console, summaries: dict[str, list[Summary]], planned: int) -> bool:
-    """Say what the pairs say so far; whether that settles it."""
+    """Print the result of the pairs so far; returns whether it is settled."""
     from tokenswarm.analysis.compare.pairs_so_far import progress
 
     labels = options.label_a, options.label_b
@@ -281,7 +281,7 @@ def _sides(options: argparse.Namespace, argv: list[str]) -> tuple[LoadOptions, L
 
 
 def refuse_several_loads(side: LoadOptions) -> None:
-    """Now, not when all is measured: runs of several load levels have no figures over all of them to compare."""
+    """Refuse runs of several load levels before measuring: they have no overall figures to compare."""
     from tokenswarm.contract.levels import planned_levels
     from tokenswarm.scenario.loading import load_scenario
 
@@ -296,7 +296,7 @@ def refuse_several_loads(side: LoadOptions) -> None:
 
 
 def with_scripted_answers(side: LoadOptions) -> LoadOptions:
-    """The same, with corpus texts in chat histories unless it says whose words enter them: with the engine's own the
+    """The options with corpus answers in chat histories, unless they say otherwise: with the engine's own answers, the
     prompts of the sides drift apart."""
     from tokenswarm.scenario.loading import load_scenario
 
@@ -312,7 +312,7 @@ def with_scripted_answers(side: LoadOptions) -> LoadOptions:
 def _with_imported(
     options: argparse.Namespace, runs: Sequence[Path | str], a: Sequence[Path | str], b: Sequence[Path | str]
 ) -> tuple[list[Path], list[Path], list[Path]]:
-    """The same with run folders in the place of other tools' result files; two such files are the two sides."""
+    """The folders with other tools' result files imported; two such files are the two sides."""
     from tokenswarm.commands.exchange import run_folders
 
     if len(runs) == 2 and all(Path(each).is_file() for each in runs):

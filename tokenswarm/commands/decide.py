@@ -1,4 +1,4 @@
-"""`decide`: which engine serves a scenario best, with which settings, how much it carries and at what price."""
+"""`decide`: which engine serves a scenario best, with which settings, its capacity, and at what price."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenswarm.run.run_plan import RunPlan
 
 _SIMULATED = "sim-vllm,sim-sglang"
-"""The engines where none is named: two forms of the simulator."""
+"""Default engines: two variants of the simulator."""
 _BUDGET_S, _VIRTUAL_BUDGET_S = 7200.0, 21600.0
 _EPILOG = """\
 examples:
@@ -96,7 +96,7 @@ def _decide(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _exit(decision: Decision) -> Exit:
-    """Undecided is a normal end."""
+    """The exit code; undecided is a normal end."""
     if decision.reason == INTERRUPTED:
         return Exit.INTERRUPTED
     if decision.state == "none":

@@ -1,4 +1,4 @@
-"""What the stages of `decide` are made of: the races of `tune`, the searches of `capacity`, the pairs of `compare`."""
+"""The stages of `decide`: races of `tune`, searches of `capacity`, pairs of `compare`."""
 
 from __future__ import annotations
 
@@ -53,27 +53,27 @@ if TYPE_CHECKING:
     from tokenswarm.series.space import Candidate
 
 _FRESH_PAIRS = 3
-"""Of a race's winner and the default: enough for an interval; the pairs of the engines come later."""
+"""Pairs of a race's winner and the default: enough for an interval; the pairs of the engines come later."""
 NO_RACE = "no_race"
 _PAIRS_AT_LEAST = 12
-"""Pairs that the time of the last stage should hold."""
+"""Number of pairs that should fit into the last stage."""
 _LONGEST_PAIR_RUN_S = 300.0
 _UNITS = {"users": "users", "requests_s": "requests/s"}
 _AROUND_S = 30.0
-"""What a run takes beside its measured phase, about."""
+"""Approximate overhead of a run, in seconds."""
 _VIRTUAL_SPEED = (60.0, 240.0)
-"""Seconds of the engines' time that a second computes, at the least and at the most, reports included."""
+"""Simulated seconds per second of computing, slowest and fastest, including reports."""
 
 
 def capacity_ratio(side: SideRecord) -> Ratio:
-    """The capacity of all of its GPUs together; the highest load that surely passes where nothing else is known."""
+    """The capacity of all its GPUs together, or the highest load that certainly passes if there is no estimate."""
     if side.per_gpu.value is not None:
         return Ratio(side.per_gpu.value * side.gpus)
     return Ratio(side.capacity.sure_pass)
 
 
 class Stages:
-    """The stages of one decision; an engine stays up from one to the next where the settings allow it."""
+    """The stages of one decision. An engine stays up between stages if the settings allow it."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class Stages:
             self._series = SeriesTools(run=VirtualLoad(clock), now=clock.now, checks=False)
 
     def _refuse_unknown_settings(self) -> None:
-        """Of a decision that goes on. Raises UserError (RUN_FOLDER)."""
+        """Check the settings of a resumed decision. Raises UserError (RUN_FOLDER)."""
         raced = {stage.engine for stage in self._decision.stages if stage.kind == RACE and stage.state == DONE}
         for side, space in zip(self._decision.sides, self._spaces, strict=True):
             if side.engine in raced and side.candidate not in [each.name for each in space.candidates]:
@@ -103,7 +103,7 @@ class Stages:
                 raise damaged(self._folder / DECISION_JSON, why)
 
     def tools(self) -> DecideTools:
-        """The stages as `series.decision_stages` wants them."""
+        """The stages in the form that `series.decision_stages` needs."""
         return DecideTools(
             self._race,
             self._search,
@@ -117,7 +117,7 @@ class Stages:
         )
 
     def plan_lines(self) -> list[str]:
-        """What will be done, a line a stage."""
+        """What will be done, one line per stage."""
         lines = []
         for side, space in zip(self._decision.sides, self._spaces, strict=True):
             lines.append(f"{side.title}: a race of {len(space.candidates)} candidates, then its capacity")
@@ -127,7 +127,7 @@ class Stages:
         return [*lines, f"time: {shares}; what a stage leaves over goes to those after it"]
 
     def virtual_minutes(self) -> tuple[float, float]:
-        """How long computing the whole budget takes, about, in minutes."""
+        """The approximate computing time of the whole budget, in minutes."""
         budget_s = self._decision.budget_s or 0.0
         slow, fast = _VIRTUAL_SPEED
         return budget_s / fast / 60.0, budget_s / slow / 60.0
@@ -162,8 +162,8 @@ class Stages:
         return state.ended or ""
 
     def _that_fits(self, side: SideRecord, space: Space, stage: StageRecord) -> Space:
-        """As many candidates as a race in that time can tell apart, the scenario's own settings first; a race that goes
-        on has those that it began with."""
+        """As many candidates as a race can distinguish in that time, the scenario's own settings first. A resumed race
+        keeps its candidates."""
         engine = self._plans[self._decision.sides.index(side)].engine
         load = self._plans[0].scenario.load
         start_s = START_S[engine is not None and engine.spec.simulated]
@@ -179,7 +179,7 @@ class Stages:
         return replace(space, candidates=(default, *(each for each in others if each in chosen)))
 
     def _settled_base(self, side: SideRecord, stage: StageRecord) -> LoadOptions:
-        """With the settings that the race left."""
+        """The base options with the settings that the race chose."""
         place = self._decision.sides.index(side)
         base = self._base(side, stage)
         candidate = next(each for each in self._spaces[place].candidates if each.name == side.candidate)
@@ -203,7 +203,7 @@ class Stages:
         side.runs = list(dict.fromkeys([*side.runs, *map(self._relative, runs)]))
 
     def _relative(self, run: Path) -> str:
-        """A run folder as a path in the series' folder."""
+        """A run folder relative to the series' folder."""
         return str(run.resolve().relative_to(self._folder.resolve()))
 
     # ---- both
@@ -249,7 +249,7 @@ class Stages:
         return "settled" if series.gone_through < series.planned else "pairs"
 
     def _run_s(self, stage: StageRecord, usual_s: float) -> float:
-        """How long each run of the pairs measures: longer than the scenario says where there is time for it."""
+        """Seconds that each run of the pairs measures: longer than in the scenario if there is time."""
         if stage.allowed_s is None:
             return usual_s
         fits = stage.allowed_s / (2 * _PAIRS_AT_LEAST) - _AROUND_S
@@ -263,14 +263,14 @@ class Stages:
         return PairSeries(a, b, planned=pairs.planned, gone_through=pairs.gone_through)
 
     def _earlier_summaries(self, decision: Decision) -> dict[str, list[Summary]]:
-        """Of the pairs that were made before an interruption; the record forgets what was under way."""
+        """Summaries of the pairs made before an interruption; the record drops the incomplete pair."""
         pairs, series = decision.pairs, self._earlier_series(decision)
         whole = series.whole() if series is not None else PairSeries()
         pairs.a, pairs.b = ([self._relative(run) for run in side] for side in (whole.a, whole.b))
         return {"a": [read_summary(run) for run in whole.a], "b": [read_summary(run) for run in whole.b]}
 
     def _so_far(self, decision: Decision, summaries: dict[str, list[Summary]], planned: int) -> bool:
-        """Put into the decision what the pairs say so far; whether that settles it."""
+        """Put the result of the pairs so far into the decision; returns whether it is settled."""
         first, second = (side.gpus for side in decision.sides)
         ratio, p, pairs = paired_goodput(summaries["a"], summaries["b"], (first, second), planned)
         decision.pairs.goodput, decision.pairs.p = ratio, p
@@ -283,13 +283,13 @@ class Stages:
         return is_settled(ratio, p, pairs, planned)
 
     def _compare(self, decision: Decision, stage: StageRecord, series: PairSeries) -> None:
-        """The comparison of all figures, where the runs make one, and what the rule of thumb says of this workload."""
+        """The comparison of all figures, if the runs allow one, and the rule of thumb for this workload."""
         if not series.a or not series.b:
             return
         titles = decision.sides[0].title, decision.sides[1].title
         try:
             comparison = compare_runs(a=series.a, b=series.b, labels=titles, rules=Rules(planned_pairs=series.planned))
-        except UserError as error:  # such as runs none of which is valid: the decision says so by its interval
+        except UserError as error:  # for example if no run is valid; the decision shows that in its interval
             decision.pairs.verdict = str(error)
             return
         write_comparison(comparison, self._folder / stage.folder)

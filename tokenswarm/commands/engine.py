@@ -1,4 +1,4 @@
-"""`engine`: what an engine would be started with; start, watch and stop one that outlives a run."""
+"""`engine`: show how an engine would be started; start, watch and stop one that outlives a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tokenswarm.scenario.engine_settings import EngineSettings
 
 _MODEL = "MODEL"
-"""What stands in a printed command where no model was named."""
+"""Placeholder in a printed command if no model was named."""
 
 
 def add(commands: Commands) -> None:
@@ -98,7 +98,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(options: argparse.Namespace) -> tuple[EngineSettings, list[str]]:
-    """The scenario's engine settings with the user's on top, and the names that the user set by hand."""
+    """The scenario's engine settings overridden by the user's, and the names that the user set."""
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.scenario.loading import load_scenario
 
@@ -118,7 +118,7 @@ def _list(options: argparse.Namespace, argv: list[str]) -> Exit:
     for name in known_engines():
         try:
             descriptions.append(load_description(name))
-        except UserError as error:  # a file of the user's: the others can be listed all the same
+        except UserError as error:  # a broken file of the user's must not prevent listing the others
             broken.append(f"{name:<10} cannot be used: {error}")
     if options.json:
         print(

@@ -1,4 +1,4 @@
-"""`export`: a run in the formats of other tools. `import`: result files of other tools as run folders."""
+"""`export`: write a run in the formats of other tools. `import`: turn result files of other tools into run folders."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _import(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def run_folders(paths: Sequence[str | Path], results: Path) -> list[Path]:
-    """Run folders as they are, and a folder for each run in a result file of another tool. Raises UserError."""
+    """Run folders as they are, and one folder per run in another tool's result file. Raises UserError."""
     from tokenswarm.imports.folder import import_file
 
     return [

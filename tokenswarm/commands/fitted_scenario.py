@@ -1,4 +1,4 @@
-"""`profile --scenario`: a synthetic scenario fitted to recorded traffic, and how near it comes."""
+"""`profile --scenario`: fits a synthetic scenario to recorded traffic, and reports how close it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tokenswarm.analysis.traffic.workload_profile import TrafficProfile
 
 MOST_REQUESTS = 5_000
-"""So many requests are made to see how near a fitted scenario comes."""
+"""Most requests used to check how close a fitted scenario is."""
 _CONTEXT_STEP = 1024
 _SLO = {"ttft_p95_ms": 1000, "tpot_p95_ms": 50, "error_rate": 0.01}
 
@@ -43,7 +43,7 @@ def write_scenario(path: Path, traffic: Traffic, source: str) -> tuple[list[str]
 
 
 def _synthetic(path: Path, recorded: Traffic) -> Traffic:
-    """As many requests of the scenario, with blocks as large as those on record."""
+    """The same number of requests from the scenario, with the recorded block size."""
     from dataclasses import replace
 
     from tokenswarm.analysis.traffic.columns import collect
@@ -61,7 +61,7 @@ def _synthetic(path: Path, recorded: Traffic) -> Traffic:
 
 
 def scenario_text(fitted: Fit, name: str, source: str) -> str:
-    """The scenario as TOML. `source`: what it was fitted to, in words; no text of a prompt is in it."""
+    """The scenario as TOML, without any prompt text. `source`: a description of what it was fitted to."""
     arrivals, shared = fitted.arrivals, fitted.beginnings
     load: dict[str, object] = {"duration_s": 60, "max_in_flight": 512, "drain_s": 60}
     if arrivals is not None:
@@ -103,7 +103,7 @@ def scenario_text(fitted: Fit, name: str, source: str) -> str:
 
 
 def _longest(answers: FittedLaw | None) -> int:
-    """The longest answer of a law, tokens."""
+    """The longest answer of a distribution, in tokens."""
     if answers is None:
         return 128
     if not isinstance(answers.law, dict):
@@ -113,7 +113,7 @@ def _longest(answers: FittedLaw | None) -> int:
 
 
 def notes_of(fitted: Fit) -> list[str]:
-    """What a reader of the fit should know: sentences."""
+    """Sentences about the fit for its readers."""
     notes = []
     if fitted.inferred:
         notes.append(

@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What a run can be told; see `load_options`."""
+    """Add the options of a run; see `load_options`."""
     what = parser.add_argument_group("what")
     what.add_argument(
         "--engine",
@@ -124,7 +124,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_gates(parser: argparse.ArgumentParser) -> None:
-    """How the command judges a run, and what it prints."""
+    """Add the options for judging a run and for its output."""
     result = parser.add_argument_group("what comes of it")
     result.add_argument(
         "--baseline",
@@ -145,7 +145,7 @@ def add_gates(parser: argparse.ArgumentParser) -> None:
 
 
 def load_options(options: argparse.Namespace, argv: list[str], **further: str | None) -> LoadOptions:
-    """What was asked for, from the options of `add_options`; `further`: more scenario values, None = unset."""
+    """The load options from those of `add_options`. `further`: additional scenario values, None = unset."""
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions
@@ -157,7 +157,7 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
         from tokenswarm.analysis.read.run_folder import read_run
 
         for folder in [] if wanted_last(options.baseline) else baseline_folders(options.baseline):
-            read_run(folder)  # now, not when hours have been measured
+            read_run(folder)  # now, not after hours of measuring
     overrides = {
         "load.users": options.users,
         "load.spawn_rate": options.spawn_rate,
@@ -192,7 +192,7 @@ def load_options(options: argparse.Namespace, argv: list[str], **further: str | 
 
 
 def _print_config(options: LoadOptions) -> Exit:
-    """What a run would be, with everything refused that a run would refuse before it starts or asks an engine."""
+    """Print the effective scenario of a run, and refuse whatever a run would refuse before it contacts an engine."""
     from tokenswarm.base.toml_text import toml_text
     from tokenswarm.run.run_plan import resolve
 
@@ -205,7 +205,7 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
 
     if options.print_config:
         return _print_config(load_options(options, argv))
-    console = Console(stderr=options.json, markup=False)  # with --json, standard output is the summary and nothing else
+    console = Console(stderr=options.json, markup=False)  # with --json, standard output is only the summary
     outcome = run_load(load_options(options, argv), console)
     if outcome.error is not None:
         print(f"tokenswarm: {outcome.error}", file=sys.stderr)
@@ -225,13 +225,13 @@ def _load(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _reported(folder: Path, console: Console, options: argparse.Namespace) -> Summary:
-    """Summary and dashboard of a run that has just ended; its verdict goes into run.json too."""
+    """Write summary and dashboard of a finished run; its verdict also goes into run.json."""
     from tokenswarm.contract.manifest import note_verdict
     from tokenswarm.run.progress import working
 
     with working(console, "making the dashboard"):
         from tokenswarm.analysis.render.terminal_summary import summary_table
-        from tokenswarm.analysis.run_report import report  # takes a second to import, too
+        from tokenswarm.analysis.run_report import report  # takes a second to import
 
         summary = report(folder, options.strict, options.baseline, fail_on_drift=options.fail_on_drift)
     note_verdict(folder, summary.verdict, summary.reasons)

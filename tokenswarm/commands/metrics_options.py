@@ -1,4 +1,4 @@
-"""The options that make a run's live metrics readable for Prometheus (docs/observe.md)."""
+"""Options to expose a run's live metrics to Prometheus (docs/observe.md)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def add_metrics_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_metrics(options: argparse.Namespace) -> None:
-    """Tell the load generator where to serve. Raises UserError, before anything is started: PORT where the port is
-    taken, USAGE where the address is not one of this machine's or has no port."""
+    """Tell the load generator where to serve. Raises UserError before anything is started: PORT if the port is taken,
+    USAGE if the address is not this machine's or has no port."""
     if options.metrics_port is None:
         if options.metrics_host is not None:
             raise UserError(Exit.USAGE, "--metrics-host needs --metrics-port (METRICS_PORT): the port to listen at")
@@ -43,7 +43,7 @@ def open_metrics(options: argparse.Namespace) -> None:
 
 
 def _try(host: str, port: int) -> None:
-    """Listen there for a moment."""
+    """Try to listen there for a moment."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:

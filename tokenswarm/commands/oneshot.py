@@ -1,4 +1,4 @@
-"""`oneshot`: the same prompt on each engine, as people post it, with intervals and a verdict."""
+"""`oneshot`: the same prompt on each engine, like comparisons that people post, but with intervals and a verdict."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _oneshot(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _context(path: Path | None) -> tuple[str, ContextFile | None]:
-    """The text of the file, and what the record says of it. Raises UserError (DATA)."""
+    """The text of the file, and its description for the record. Raises UserError (DATA)."""
     from tokenswarm.contract.one_shot_record import ContextFile
 
     if path is None:
@@ -140,7 +140,7 @@ def _context(path: Path | None) -> tuple[str, ContextFile | None]:
 
 
 def _sides(options: argparse.Namespace, argv: list[str]) -> list[LoadOptions]:
-    """What each engine is asked for. Raises UserError (USAGE)."""
+    """The options of each engine. Raises UserError (USAGE)."""
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.base.masking import usable_key
     from tokenswarm.run.options import LoadOptions

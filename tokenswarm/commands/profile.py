@@ -1,4 +1,4 @@
-"""`profile`: what a workload is, before any engine runs."""
+"""`profile`: describes a workload before any engine runs."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _profile(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _fit(options: argparse.Namespace, traffic: Traffic) -> Exit:
-    """Write a scenario, and show its profile beside that of the record."""
+    """Write a scenario, and show its profile beside the recorded one."""
     import msgspec
     from rich.console import Console
 
@@ -128,7 +128,7 @@ def _fit(options: argparse.Namespace, traffic: Traffic) -> Exit:
 
 
 def _advised(profiled: TrafficProfile) -> TrafficProfile:
-    """With what the rule of thumb says."""
+    """Add the advice of the rule of thumb."""
     from tokenswarm.analysis.compare.rule_of_thumb import advise_before_a_run
 
     profiled.rule_of_thumb = advise_before_a_run(profiled.shared.fixed if profiled.shared else None)
@@ -136,7 +136,7 @@ def _advised(profiled: TrafficProfile) -> TrafficProfile:
 
 
 def _mapping(fields: str) -> dict[str, str]:
-    """{role: name of the field}. Raises UserError (USAGE)."""
+    """{role: field name}. Raises UserError (USAGE)."""
     words = fields.split()
     mapping = dict(word.partition("=")[::2] for word in words)
     if not all(mapping.values()) or len(mapping) != len(words):
@@ -145,7 +145,7 @@ def _mapping(fields: str) -> dict[str, str]:
 
 
 def _profile_runs(options: argparse.Namespace) -> Exit:
-    """Of each run folder what it sent."""
+    """Profile what each run folder sent."""
     import msgspec
     from rich.console import Console
 
@@ -168,7 +168,7 @@ def _profile_runs(options: argparse.Namespace) -> Exit:
 
 
 def _write_page(path: Path | None, profiles: Sequence[Named]) -> None:
-    """The page of these profiles, where one is asked for. Raises UserError (RESULTS) if it cannot be written."""
+    """Write the page of these profiles if requested. Raises UserError (RESULTS) if it cannot be written."""
     if path is None:
         return
     from tokenswarm.analysis.render.profile_page import render_profiles

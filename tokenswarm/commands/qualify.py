@@ -1,4 +1,4 @@
-"""`qualify`: how noisy a machine is, from pairs of runs of one and the same thing."""
+"""`qualify`: how noisy a machine is, from pairs of identical runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`report`: make summary and dashboard of a run folder again."""
+"""`report`: make the summary and dashboard of a run folder again."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _report(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _folder(path: str) -> str:
-    """The run folder; of a result file of another tool the one that it becomes."""
+    """The run folder, or the one made from another tool's result file."""
     from tokenswarm.commands.exchange import run_folders
 
     folders = run_folders([path], Path("results"))
@@ -90,7 +90,7 @@ def _folder(path: str) -> str:
 
 
 def _report_capacity(folder: Path, options: argparse.Namespace) -> Exit:
-    """The same of the folder of a search for a capacity: its runs are judged anew."""
+    """The same for the folder of a capacity search: its runs are judged again."""
     from tokenswarm.analysis.capacity_files import CAPACITY_HTML, remake_capacity
     from tokenswarm.analysis.render.capacity_words import capacity_sentence
     from tokenswarm.commands.capacity import exit_of

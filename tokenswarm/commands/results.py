@@ -166,7 +166,7 @@ def _prune(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _age(value: str) -> float:
-    """A length of time above 0 in seconds; days too, which durations elsewhere do not have."""
+    """A positive duration in seconds; also in days, unlike durations elsewhere."""
     days = re.fullmatch(r"(\d+(?:\.\d+)?)d", value.strip())
     return float(days[1]) * 86_400 if days and float(days[1]) > 0 else seconds(value)
 

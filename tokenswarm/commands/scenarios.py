@@ -1,4 +1,4 @@
-"""`scenarios`: list the scenarios, or check some."""
+"""`scenarios`: list the scenarios, or check some of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
         for name, path in files.items()
     ]
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:3]]
-    # 0: no terminal, but a script that reads a line a scenario, whatever COLUMNS says
+    # 0: not a terminal but a script, which reads one line per scenario whatever COLUMNS says
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     lines = []
     for name, title, load, objectives, place in rows:
@@ -52,7 +52,7 @@ def _scenarios(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def _check(options: argparse.Namespace) -> Exit:
-    """One line for each scenario: what it is, or what is wrong with it. USAGE if anything is."""
+    """One line per scenario: what it is, or what is wrong with it. Returns USAGE if any is wrong."""
     from tokenswarm.base.config_text import parse_set
     from tokenswarm.run.options import LoadOptions
     from tokenswarm.run.run_plan import resolve
@@ -78,8 +78,7 @@ def _check(options: argparse.Namespace) -> Exit:
 
 
 def _about(name: str) -> tuple[str, str, str]:
-    """A scenario's title, its load and its objectives; of one that cannot be loaded what is wrong, so that the others
-    are listed all the same."""
+    """A scenario's title, load and SLOs. If it cannot be loaded: what is wrong; the others are still listed."""
     from tokenswarm.scenario.loading import load_scenario
 
     try:

@@ -1,4 +1,4 @@
-"""What the commands have in common that make a series of runs."""
+"""Shared code of commands that make a series of runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def series_folder(results: Path, kind: str) -> Path:
-    """RESULTS/KIND-<time>, in UTC as the names of run folders are."""
+    """RESULTS/KIND-<time>, in UTC like the names of run folders."""
     folder = results / time.strftime(f"{kind}-%Y%m%d-%H%M%S", time.gmtime())
     _NAMED.append(folder)
     return folder
@@ -25,7 +25,7 @@ _NAMED: list[Path] = []
 
 
 def drop_unused_folders() -> None:
-    """Remove the folders of series that never began, so that they hold no file but what says how far they have come."""
+    """Remove the folders of series that never began, which hold at most a progress file."""
     while _NAMED:
         folder = _NAMED.pop()
         files = [path for path in folder.rglob("*") if not path.is_dir()]
@@ -36,8 +36,8 @@ def drop_unused_folders() -> None:
 
 
 def reported(folder: Path, dashboard: bool = True) -> Summary:
-    """The report of a run of the series that has just ended; its verdict goes into run.json too. Without `dashboard`
-    the page is left for later."""
+    """Write the report of a finished run of the series; its verdict also goes into run.json. Without `dashboard`, the
+    page is made later."""
     from tokenswarm.analysis.run_report import report
     from tokenswarm.contract.manifest import note_verdict
 

@@ -1,4 +1,4 @@
-"""`sim`: the engine simulator alone. It has a parser of its own, so that its --help is whole."""
+"""`sim`: the engine simulator alone. It has its own parser, so that its --help is complete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tokenswarm.base.typed import Commands
 
 
 def add(commands: Commands) -> None:
-    """List the command; `run` is called before this parser is."""
+    """List the command; `run` is called before this parser is used."""
     commands.add_parser("sim", help="start the engine simulator alone (see its own --help)", add_help=False)
 
 

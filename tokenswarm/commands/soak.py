@@ -95,7 +95,7 @@ def _soak(options: argparse.Namespace, argv: list[str]) -> Exit:
         except UserError as error:
             if outcome.error is None:
                 raise
-            print(f"tokenswarm: {error}", file=sys.stderr)  # a full disk takes no report; why the run ended stays
+            print(f"tokenswarm: {error}", file=sys.stderr)  # a full disk prevents the report; keep the reason
             return outcome.error.code
         first = outcome.interrupted_at if outcome.interrupted_at is not None else late.first_at
         in_time = first is None or time.monotonic() < first + options.grace - _TABLE_TAKES_S
@@ -112,7 +112,7 @@ def _report_options(options: argparse.Namespace) -> list[str]:
 
 
 def _show(folder: Path, summary: Summary, options: argparse.Namespace, console: Console, in_time: bool) -> None:
-    """What came of it. Without time for tables (they take seconds of imports), the verdict alone."""
+    """Print the result; only the verdict if there is no time for tables, which take seconds to import."""
     tell_ci(folder)
     if options.json:
         print(summary_json(summary))

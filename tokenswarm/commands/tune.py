@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from tokenswarm.series.tune_state import TuneState
 
 GOODPUT, CAPACITY = "goodput", "capacity"
-"""What candidates race by: requests/s within the limits at the scenario's load, or the highest load within them."""
+"""Objectives of a race: requests/s within the limits at the scenario's load, or the highest load within them."""
 _RUNS_OF = {GOODPUT: 1, CAPACITY: 4}
-"""A measurement of a candidate is so many runs, about."""
+"""Approximate number of runs per measurement of a candidate."""
 TASKS = 400
-"""Tasks with known results: a loss of 5 points is found in most cases, where one task in ten changes by chance."""
+"""Number of tasks with known results: finds a loss of 5 points in most cases if one task in ten changes by chance."""
 TUNED_TOML = "tuned.toml"
 START_S = {True: 2.0, False: 120.0}
-"""What a start is taken to last before one was seen: of the simulator, of an engine."""
+"""Assumed start time before one was observed: of the simulator, of an engine."""
 _TYPICAL_ROUNDS = 3
-"""Runs of a candidate at the median of simulated races (docs/tune.md)."""
+"""Median number of runs per candidate in simulated races (docs/tune.md)."""
 _EPILOG = """\
 examples:
   python -m tokenswarm tune --scenario chat                                the simulator, its space of settings
@@ -128,7 +128,7 @@ def _tune(options: argparse.Namespace, argv: list[str]) -> Exit:
 
 
 def space_of_engine(plan: RunPlan, name: str | None) -> Space:
-    """The space of that name, or the engine's own. Raises UserError (USAGE)."""
+    """The named space, or the engine's default. Raises UserError (USAGE)."""
     from tokenswarm.engines import GpuSampler
     from tokenswarm.series.space import Limits, load_space
 
@@ -156,14 +156,14 @@ def space_of_engine(plan: RunPlan, name: str | None) -> Space:
 
 
 def _own_settings(plan: RunPlan) -> dict[str, object]:
-    """The scenario's settings of its engine, by the names that a space has."""
+    """The scenario's engine settings, by their names in a space."""
     settings = plan.scenario.engine
     own = {f"{plan.engine_name}.{key}": value for key, value in settings.own(plan.engine_name).items()}
     return {**settings.canonical(), **own}
 
 
 def space_name(spec: EngineSpec) -> str:
-    """The engine's own space, or that of the engine that it is like."""
+    """The engine's default space, or that of the engine it imitates."""
     from tokenswarm.series.space import SPACES
 
     return spec.like if spec.like is not None and SPACES.find(spec.name) is None else spec.name
@@ -190,9 +190,9 @@ def _print_plan(console: Console, plan: RunPlan, space: Space, options: argparse
 
 @dataclass(frozen=True, slots=True)
 class RaceAsked:
-    """What a race may take: rounds, fresh pairs, seconds in all (None: no end). `resume`: it goes on in its folder;
-    `tasks`: how many are asked under both settings where the winner changes a number format; 0: none; `objective`:
-    GOODPUT or CAPACITY."""
+    """Limits of a race: rounds, fresh pairs, total seconds (None: unlimited). `resume`: continue the race in its
+    folder. `tasks`: number of tasks sent under both settings if the winner changes a number format; 0: none.
+    `objective`: GOODPUT or CAPACITY."""
 
     rounds: int = 8
     pairs: int = 5
@@ -266,7 +266,7 @@ def race_settings(
 
 
 def _name_runs_from(folder: Path, tune: Tune) -> None:
-    """Its runs as paths from the folder of the race: all results together may be moved, or read from elsewhere."""
+    """Make run paths relative to the folder of the race, so that results can be moved."""
 
     def named(runs: list[str]) -> list[str]:
         return [os.path.relpath(Path(run).resolve(), folder.resolve()) for run in runs]
@@ -278,7 +278,7 @@ def _name_runs_from(folder: Path, tune: Tune) -> None:
 
 
 def _fresh_ratio(state: TuneState, tune: Tune, console: Console) -> Ratio:
-    """The winner against the default, of the fresh pairs both of whose sides say something; a pair has one seed."""
+    """The ratio of winner to default, over fresh pairs in which both sides have a figure; a pair has one seed."""
     from tokenswarm.analysis.tune_files import fresh_ratio
     from tokenswarm.commands.capacity_trial import found_capacity
     from tokenswarm.contract.manifest import read_manifest
@@ -322,7 +322,7 @@ def goodput_of(folder: Path, console: Console) -> MeasuredObjective:
 
 
 def _settings_as_text(plan: RunPlan, space: Space) -> dict[str, dict[str, str]]:
-    """Each candidate's value of every setting of the space; what it leaves out is the scenario's, or the engine's."""
+    """Each candidate's value of every setting in the space; settings it omits are the scenario's or the engine's."""
     base = _own_settings(plan)
     keys = list(dict.fromkeys(key for each in space.candidates for key in each.settings))
     return {
@@ -335,7 +335,7 @@ _CHANGES_ANSWERS = ("quantization", "kv_cache_dtype", "dtype")
 
 
 def _answers(tune: Tune, base: LoadOptions, question: RaceAsked, console: Console) -> AnswersRecord:
-    """Whether the answers are as good under the winner's number formats: the same tasks under both, if they matter."""
+    """Check whether answers are as good under the winner's number formats, with the same tasks under both."""
     from tokenswarm.analysis.solved_tasks import answers_of
     from tokenswarm.contract.tune_record import AnswersRecord
     from tokenswarm.series.pairs import SeriesTools
@@ -359,7 +359,7 @@ def _answers(tune: Tune, base: LoadOptions, question: RaceAsked, console: Consol
         try:
             formats = Candidate("", changed).overrides
             return answers_of(ask_tasks(base, formats, question.tasks, console, question.series or SeriesTools()), what)
-        except UserError as error:  # the race is not lost for it
+        except UserError as error:  # the race's result is kept
             why = str(error)
         except KeyboardInterrupt:
             why = "it was interrupted"
@@ -367,7 +367,7 @@ def _answers(tune: Tune, base: LoadOptions, question: RaceAsked, console: Consol
 
 
 def _write_tuned(tune: Tune, plan: RunPlan, space: Space, folder: Path) -> None:
-    """tuned.toml: the winner's settings as flags of this engine alone, for a scenario's [engine.NAME]."""
+    """Write tuned.toml: the winner's settings as this engine's own flags, for a scenario's [engine.NAME]."""
     from tokenswarm.base.files import write_whole
     from tokenswarm.base.toml_text import toml_value
 
@@ -385,7 +385,7 @@ def _write_tuned(tune: Tune, plan: RunPlan, space: Space, folder: Path) -> None:
 
 
 def own_flags(plan: RunPlan, winner: Candidate) -> Mapping[str, object]:
-    """The candidate's settings by the engine's own flags; a bare flag is true."""
+    """The candidate's settings as the engine's own flags; a bare flag is true."""
     from tokenswarm.engines.spec.flags import resolve, setting_args
 
     if plan.engine is None:

@@ -1,4 +1,4 @@
-"""Values of the command line, checked while it is parsed."""
+"""Types of command-line values, checked during parsing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def address(text: str) -> tuple[str, int]:
 
 
 def at_least_one(text: str) -> int:
-    """A whole number from 1 on."""
+    """An integer of at least 1."""
     return _at_least(1, text)
 
 
 def at_least_none(text: str) -> int:
-    """A whole number from 0 on."""
+    """An integer of at least 0."""
     return _at_least(0, text)
 
 
@@ -30,7 +30,7 @@ def _at_least(least: int, text: str) -> int:
 
 
 def port(text: str) -> int:
-    """A port to listen at."""
+    """A port to listen on."""
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError(f"'{text}' is not a port, such as 9646")
     return int(text)
@@ -79,8 +79,8 @@ def margin(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """A length of time above 0, such as 30s or 2m."""
-    from tokenswarm.base.config_text import parse_duration  # here: it brings pydantic, which `sim` does without
+    """A positive duration, such as 30s or 2m."""
+    from tokenswarm.base.config_text import parse_duration  # imported here: it needs pydantic, which `sim` does not
 
     try:
         value = parse_duration(text)

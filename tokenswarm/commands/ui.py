@@ -1,4 +1,4 @@
-"""`ui`: an engine, and Locust's web UI with live LLM figures, to start runs in."""
+"""`ui`: an engine, and Locust's web UI with live LLM figures for starting runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a summary comes to at the command line: the exit code, and CI's own summary page."""
+"""The exit code of a summary, and the job summary of CI systems."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 def exit_code(summary: Summary) -> Exit:
-    """The exit code of a run, as its report has decided it (`analysis/verdict/outcome.py`)."""
+    """The exit code of a run, as decided by its report (`analysis/verdict/outcome.py`)."""
     return Exit(summary.outcome.code)
 
 
 def tell_ci(folder: Path) -> None:
-    """Append the Markdown summary to the page that the CI system shows, where it names one."""
+    """Append the Markdown summary to the CI system's job summary, if there is one."""
     page = os.environ.get(_STEP_SUMMARY)
     if page:
         with contextlib.suppress(OSError), open(page, "a", encoding="utf-8") as file:

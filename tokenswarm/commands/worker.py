@@ -1,4 +1,4 @@
-"""`worker`: generate load for a `load --master` on another machine."""
+"""`worker`: generates load for a `load --master` on another machine."""
 
 from __future__ import annotations
 

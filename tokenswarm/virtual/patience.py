@@ -1,4 +1,4 @@
-"""How long the clients of a run in virtual time wait: for a first token, and for a whole answer."""
+"""Client timeouts in virtual time: for the first token and for the whole answer."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tokenswarm.virtual.virtual_time import Clock
 
 
 class Patience:
-    """Gives up what takes too long, as the client does."""
+    """Cancels requests that take too long, like the client."""
 
     def __init__(self, clock: Clock, engine: VirtualEngine, limits: RequestLimits) -> None:
         self._clock, self._engine, self._limits = clock, engine, limits
 
     def watch(self, exchange: Exchange) -> None:
-        """From its sending on."""
+        """Watch a request from the moment it is sent."""
         limits = self._limits
         if limits.first_token_s <= limits.total_s:
             self._clock.at(exchange.sent_s + limits.first_token_s, partial(self._first_token_is_due, exchange))

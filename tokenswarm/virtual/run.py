@@ -1,5 +1,5 @@
-"""One run in virtual time: users, sessions, arrivals and phases as the load generator has them, and the rows that it
-would have written."""
+"""One run in virtual time: the load generator's own users, sessions, arrivals and phases, and the rows that it would
+have written."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ _OBJECTS_A_COLLECTION = 100_000
 
 @dataclass(frozen=True, slots=True)
 class VirtualRun:
-    """What came of a run. `rows`: as in requests.csv, in the order in which they ended; times in seconds since the
-    run's start. `warmup`: how the warm-up ended, as in run.json. `unsent`, `arrivals_queued`, `moved`: arrivals of the
-    open loop that were never sent, found nobody, or found that their session's turn was not ready."""
+    """The result of a run. `rows`: as in requests.csv, in the order of their end; times in seconds since the run's
+    start. `warmup`: how the warm-up ended, as in run.json. `unsent`, `arrivals_queued`, `moved`: arrivals of the open
+    loop that were never sent, found no free user, or found that their session's turn was not ready."""
 
     rows: list[Row]
     timeline: Timeline
@@ -70,7 +70,7 @@ class VirtualRun:
     moved: int = 0
 
     def measured(self) -> Iterator[Row]:
-        """The rows that enter a figure."""
+        """The rows that count in figures."""
         return (row for row in self.rows if row["phase"] == "measure" and row["status"] != "cancelled")
 
 
@@ -82,8 +82,8 @@ def run(scenario: Scenario, config: Config, corpus: Corpus, *, seed: int = 1, sa
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """A run makes many objects that stay until its end, and few cycles, which `play` parts: to look for these as often
-    as usual would be a fifth of its time."""
+    """Run the garbage collector less often. A run makes many objects that live until its end, and few cycles, which
+    `play` breaks; with the usual settings, collection would take a fifth of the time."""
     usual = gc.get_threshold()
     gc.set_threshold(max(usual[0], _OBJECTS_A_COLLECTION) if usual[0] else 0, *usual[1:])
     try:
@@ -108,9 +108,9 @@ class _Run:
         self._rows: list[Row] = []
         self._numbers = 0
         self._answers: list[warmup.WarmupAnswer] = []
-        """Of the warm-up."""
+        """Answers of the warm-up."""
         self._in_flight: list[tuple[float, int]] = []
-        """(moment, requests in flight) in the warm-up."""
+        """(time, requests in flight) in the warm-up."""
         self._warmup = WarmupRecord()
         self._phase_played = "warmup"
         self._binding: Binding[VirtualUser] = Binding(
@@ -126,10 +126,10 @@ class _Run:
     # ---- the run as a whole
 
     def play(self) -> VirtualRun:
-        """From the first user to the last row."""
+        """Play the run from the first user to the last row."""
         load, clock = self._load, self._clock
         if self._scenario.open_loop:
-            # Locust starts them at once. Here each is made when the first arrival is for it: it has waited since.
+            # Locust starts all users at once. Here each is made when it gets its first arrival.
             full_since = 0.0
             self._play_arrivals("warmup")
         else:
@@ -152,7 +152,7 @@ class _Run:
         return VirtualRun(self._rows, self._timeline, self._warmup, self._unsent, self._queued, self._binding.moved)
 
     def _until(self, over: Callable[[], bool]) -> None:
-        """Let happen what happens, in order, until it is over."""
+        """Process events in order until the run is over."""
         clock, engine = self._clock, self._engine
         while not over():
             event_s = clock.next_s()
@@ -165,17 +165,17 @@ class _Run:
                 clock.step()
 
     def _exhausted(self) -> bool:
-        """Whether the measured phase has sessions in a number, and all of them are over."""
+        """Whether the measured phase has a fixed number of sessions and all are over."""
         return self._sessions.exhausted and not self._sessions_open and self._phase() == "measure"
 
     def _count_in_flight(self) -> None:
-        """Now and then in the warm-up."""
+        """Sample the requests in flight during the warm-up."""
         if self._timeline.measure_start == math.inf:
             self._in_flight.append((self._clock.now, len(self._engine.live)))
             self._clock.at(self._clock.now + warmup.SAMPLE_S, self._count_in_flight)
 
     def _judge(self, full_since: float, limit_s: float) -> None:
-        """Is the warm-up over? As the phase controller asks."""
+        """Whether the warm-up is over, by the phase controller's rule."""
         load, now = self._load, self._clock.now
         what = warmup.latency_name(self._scenario.output.stream)
         judgement = (
@@ -218,7 +218,7 @@ class _Run:
     # ---- a closed loop's users
 
     def _spawn(self, count: int) -> None:
-        """New users, so many a second as the scenario says, in steps of a second as Locust has them."""
+        """Add users at the scenario's spawn rate, in steps of one second like Locust."""
         for place in range(count):
             user = self._new_user()
             self._clock.at(self._clock.now + place // self._load.spawn_rate, partial(self._go_on, user))
@@ -241,7 +241,7 @@ class _Run:
         self._clock.at(now + TICK_S, self._shape)
 
     def _leave(self, user: VirtualUser) -> None:
-        """The user is taken away; what it had in flight is cancelled."""
+        """Remove a user and cancel its request in flight."""
         user.gone = True
         for helper in user.helpers:
             self._leave(helper)
@@ -253,7 +253,8 @@ class _Run:
     # ---- an open loop's arrivals
 
     def _play_arrivals(self, phase: str) -> None:
-        """Hand out the arrivals of a phase, one after the other; those that wait from the phase before are dropped."""
+        """Hand out the arrivals of a phase, one after another; arrivals still queued from the previous phase are
+        dropped."""
 
         def times() -> Iterator[float]:
             return (
@@ -291,7 +292,7 @@ class _Run:
     # ---- what a user does
 
     def _go_on(self, user: VirtualUser, outcome: object = None) -> None:
-        """What the user waited for is there: on to what it waits for next."""
+        """Continue a user's story with what it waited for, up to its next wait."""
         if user.gone:
             return
         try:
@@ -326,7 +327,7 @@ class _Run:
             self._send(user, cast(Ask, wait))
 
     def _story(self, user: VirtualUser) -> Story:
-        """One session after the other, as the locustfiles tell it. A session is given up after a failure."""
+        """One session after another, like the locustfiles. A session ends after a failure."""
         while True:
             session = yield from self._next_session(user)
             yield from self._play(user, session)
@@ -350,7 +351,7 @@ class _Run:
             yield Beside()
 
     def _play_together(self, user: VirtualUser, sessions: tuple[Session, ...]) -> None:
-        """Helpers of the user play one session each; it goes on when the last one that is awaited has ended."""
+        """Helpers of the user play one session each; the user continues when all awaited ones have ended."""
         left = sum(session.awaited for session in sessions)
 
         def over() -> None:
@@ -382,7 +383,7 @@ class _Run:
             self._go_on(user)
 
     def _next_phase(self, user: VirtualUser) -> Generator[Wait, object, str]:
-        """The phase of what is sent next; in an open loop once there is an arrival of that phase for it."""
+        """The phase of the next request; in an open loop, waits for an arrival of that phase."""
         while True:
             if user.arrival is None and self._scenario.open_loop and user.over is None:
                 user.arrival = cast(Arrival, (yield NextArrival(user.bound)))
@@ -421,7 +422,7 @@ class _Run:
         )
 
     def _ask(self, user: VirtualUser, prompt: Prompt) -> Generator[Wait, object, Answer | None]:
-        """The answer to a prompt, or None if the next phase has cut the session."""
+        """The answer to a prompt, or None if the next phase cut the session."""
         phase = yield from self._next_phase(user)
         if is_cut(phase, user.session_phase, self._rules, session_sent=user.session_sent):
             return None

@@ -1,4 +1,4 @@
-"""The simulated engine in virtual time: requests in, answers out, no bytes in between."""
+"""The simulated engine in virtual time: requests in, answers out, without bytes in between."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from tokenswarm.sim.text import Prose
 
 _MS_PER_S = 1e3
 _PROSE: dict[int, Prose] = {}
-"""By seed: the same for all runs."""
+"""Texts by seed, shared by all runs."""
 
 
 def prose_of(seed: int) -> Prose:
-    """The text that answers are made of."""
+    """The text from which answers are made."""
     if seed not in _PROSE:
         _PROSE[seed] = Prose(seed)
     return _PROSE[seed]
 
 
 def simulated(*flags: str) -> Config:
-    """The engine that `python -m tokenswarm.sim` would be with these flags. Raises UserError."""
+    """The engine that `python -m tokenswarm.sim` would run with these flags. Raises UserError."""
     return config_of(parser().parse_args(flags))
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """One request under way. `done(answer)` is called when it has ended."""
+    """One request in progress. `done(answer)` is called when it has ended."""
 
     job: Job
     planned: PlannedAnswer
@@ -51,23 +51,23 @@ class Exchange:
 
     @property
     def times_s(self) -> list[float]:
-        """When its events left, so far."""
+        """Times at which its events left so far, in seconds."""
         times = self.job.times or []
         return times if self.time_scale == 1.0 else [at_s / self.time_scale for at_s in times]
 
     @property
     def first_s(self) -> float | None:
-        """When its first event left."""
+        """Time of its first event."""
         return self.job.times[0] / self.time_scale if self.job.times else None
 
     @property
     def last_s(self) -> float:
-        """When its last event so far left."""
+        """Time of its latest event."""
         return present(self.job.times)[-1] / self.time_scale
 
 
 class VirtualEngine:
-    """Answers as the simulator behind HTTP does, with the model's own times; the model's clock goes `time_scale` times
+    """Answers like the simulator's HTTP server, with the model's own times. The model's clock runs `time_scale` times
     as fast as the run's."""
 
     def __init__(self, config: Config) -> None:
@@ -82,7 +82,7 @@ class VirtualEngine:
         self.live: dict[Exchange, None] = {}
 
     def send(self, body: Mapping[str, object], now: float, done: Callable[[Answer], None]) -> Exchange | Answer:
-        """A request arrives; an answer at once is a refusal."""
+        """Accept a request, or return an answer that rejects it."""
         config = self.config
         try:
             request = api.understand(
@@ -112,7 +112,7 @@ class VirtualEngine:
         return exchange
 
     def cancel(self, exchange: Exchange) -> None:
-        """Its client is gone."""
+        """Cancel a request whose client is gone."""
         if not exchange.over:
             exchange.over = True
             self.live.pop(exchange, None)
@@ -120,12 +120,12 @@ class VirtualEngine:
             self.model.cancel(exchange.job)
 
     def compute(self, until_s: float) -> list[Exchange]:
-        """Go on to until_s, but not beyond a step in which answers end; returns those."""
+        """Compute up to until_s, or to the first step in which answers end; returns those."""
         ended = self.model.compute(until_s * self.config.time_scale)
         return [job.reply for job in ended if job.reply is not None]
 
     def end(self, exchange: Exchange) -> None:
-        """Its last token has left: the client has its answer."""
+        """Finish a request whose last token has left."""
         if not exchange.over:
             exchange.over = True
             self.live.pop(exchange, None)
@@ -133,7 +133,7 @@ class VirtualEngine:
             exchange.done(self._answer(exchange))
 
     def _answer(self, exchange: Exchange) -> Answer:
-        """What the streaming client would have made of the events."""
+        """The answer that the streaming client would have made of the events."""
         planned, job, sent_s = exchange.planned, exchange.job, exchange.sent_s
         times = exchange.times_s
         thinking = planned.reasoning_tokens

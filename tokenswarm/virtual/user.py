@@ -12,26 +12,26 @@ from tokenswarm.virtual.simulated_engine import Exchange
 from tokenswarm.workloads.base import Prompt, Session
 
 Story = Generator["Wait", object, None]
-"""What a user does; it yields what it waits for, and is sent what came of it."""
+"""A user's story; it yields what it waits for, and is sent the result."""
 
 
 @dataclass(slots=True, eq=False)
 class NextArrival:
-    """The arrival that a session's next turn is bound to; None: one that begins a session."""
+    """Wait for the arrival of a session's next turn, or (None) for one that begins a session."""
 
     session: BoundSession | None
 
 
 @dataclass(slots=True, eq=False)
 class Together:
-    """The end of all these sessions, which helpers of the user play."""
+    """Wait for the end of these sessions, which helpers of the user play."""
 
     sessions: tuple[Session, ...]
 
 
 @dataclass(slots=True, eq=False)
 class Beside:
-    """The end of those whom nothing has waited for."""
+    """Wait for the end of the helpers that were not awaited."""
 
 
 Wait = Pause | Ask | NextArrival | Together | Beside
@@ -39,7 +39,7 @@ Wait = Pause | Ask | NextArrival | Together | Beside
 
 
 class NothingToSend(Exception):
-    """Nothing more is to be sent."""
+    """There is nothing more to send."""
 
 
 class VirtualUser:
@@ -55,9 +55,9 @@ class VirtualUser:
         self.request: tuple[Exchange, Origin, Prompt] | None = None
         self.gone = False
         self.helpers: list[VirtualUser] = []
-        """Who play the sub-agents of its session."""
+        """Helpers that play the sub-agents of its session."""
         self.beside = 0
-        """How many of them nothing has waited for, and go on."""
+        """Number of helpers that were not awaited and are still running."""
         self.waits_for_them = False
         self.over: Callable[[], None] | None = None
-        """Of such a one: what is called when its story has ended."""
+        """For a helper: called when its story has ended."""

@@ -1,9 +1,7 @@
-"""A run in virtual time that leaves a run folder, as `run_load` leaves one: for series on the simulator that would take
-hours by the clock.
-
-The rows are those that the load generator would have written had the simulator, the network and this machine taken no
-time of their own. There is no load generator in it: what its CPU and lateness are is not measured, and nothing is
-spoilt by it. Times of the rows begin at the run's real start.
+"""A run in virtual time that writes a run folder like `run_load`, for series on the simulator that would take hours in
+real time. The rows are those that the load generator would have written if the simulator, the network and this machine
+took no time. There is no load generator, so its CPU and lateness are not measured and spoil nothing. Times in the rows
+start at the run's real start.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ _PROGRAM = "tokenswarm.sim"
 
 @dataclass(slots=True)
 class EngineClock:
-    """What its runs took in the simulated engine's time, in seconds: a clock for budgets. `requests`: all of them."""
+    """A clock for budgets: the total simulated time of its runs, in seconds. `requests`: their total number."""
 
     now_s: float = 0.0
     requests: int = 0
@@ -58,18 +56,18 @@ class EngineClock:
 
 
 def can_be_virtual(plan: RunPlan) -> bool:
-    """Whether the run is one of the simulator here, whose model can be computed without it."""
+    """Whether the run is on the local simulator, so that its model can be computed directly."""
     return plan.engine is not None and plan.engine.spec.simulated and plan.scenario.mix is None
 
 
 class VirtualLoad:
-    """`run_load` in virtual time; `clock` goes on by each run's length. `play`: computes a run, where `run` cannot."""
+    """`run_load` in virtual time; each run advances `clock` by its length. `play`: computes a run instead of `run`."""
 
     def __init__(self, clock: EngineClock, play: Callable[..., VirtualRun] | None = None) -> None:
         self.clock, self._play = clock, play
 
     def __call__(self, options: LoadOptions, console: Console, tools: LoadTools) -> RunOutcome:
-        """One run; nothing of `tools` is needed. Raises UserError for what is wrong before it."""
+        """One run; `tools` is not used. Raises UserError for faults before the run."""
         plan = resolve(options)
         if plan.engine is None or not (self._play or can_be_virtual(plan)):
             raise UserError(Exit.USAGE, "only a scenario without a mix on the simulator can be run in virtual time")
@@ -92,13 +90,13 @@ class VirtualLoad:
 
 
 def _length_s(result: VirtualRun) -> float:
-    """From its start until its last answer, or the end of the measured phase."""
+    """Seconds from its start until its last answer or the end of the measured phase."""
     ends = [float(str(row["sent_at"])) + float(str(row["e2e_ms"] or 0.0)) / 1e3 for row in result.rows]
     return max([result.timeline.measure_end, *ends])
 
 
 def _flags(engine: EngineToStart) -> list[str]:
-    """The flags of the simulator's own command line that start this engine."""
+    """The simulator's command-line flags for this engine."""
     name = engine.spec.fixed_served_name or engine.spec.name
     words = command(
         engine.spec,
@@ -144,7 +142,7 @@ def _manifest(plan: RunPlan, config: Config, flags: list[str], run_id: str) -> M
 
 
 def _write_rows(folder: Path, run_id: str, result: VirtualRun, began: float) -> None:
-    """Its rows, on the clock of this machine and with the run's name."""
+    """Write its rows, with this machine's clock and the run's ID."""
     rows = []
     for row in result.rows:
         at = {key: began + float(str(row[key])) for key in ("sent_at", "scheduled_at") if row[key] is not None}

@@ -1,4 +1,4 @@
-"""Virtual time: what happens when, in order. Pure."""
+"""Virtual time: a queue of events in order. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Moments and what is done at them. Of one moment, what was asked for first is done first."""
+    """Events and their times. Events at the same time run in the order in which they were added."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -16,19 +16,19 @@ class Clock:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
 
     def at(self, moment: float, action: Callable[[], None]) -> None:
-        """Do it then; at once if that has passed."""
+        """Schedule a call at that time, or now if it has passed."""
         self._order += 1
         heapq.heappush(self._heap, (max(moment, self.now), self._order, action))
 
     def next_s(self) -> float | None:
-        """When something is to be done next."""
+        """Time of the next event."""
         return self._heap[0][0] if self._heap else None
 
     def step(self) -> None:
-        """Go to the next moment, and do what is to be done."""
+        """Advance to the next event and run it."""
         self.now, _, action = heapq.heappop(self._heap)
         action()
 
     def forget(self) -> None:
-        """Nothing of what was asked for is to be done any more."""
+        """Cancel all events."""
         self._heap.clear()

@@ -33,10 +33,11 @@ def judged(folder: Path, settings: str, steps: int, slo: dict[str, Any]) -> Summ
         ),
     )
     played = run(scenario, simulated("--max-num-seqs", "4", "--profile", "h100-8b"), load_corpus(), seed=1)
-    shift = START - played.timeline.measure_start
+    name, shift = manifest()["run_id"], START - played.timeline.measure_start
     rows = [
         {
             **each,
+            "run_id": name,
             "sent_at": each["sent_at"] + shift,
             "scheduled_at": None if each["scheduled_at"] is None else each["scheduled_at"] + shift,
             "ttft_uncertainty_ms": 0.0,

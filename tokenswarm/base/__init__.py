@@ -1,1 +1,1 @@
-"""What every room may use: errors and exit codes, masking, signals, text of configuration. Imports no other room."""
+"""Shared basics: errors and exit codes, masking, signals, configuration text. Imports no other room."""

@@ -1,7 +1,7 @@
-"""Regular expressions of a user on texts of an engine: matched in bounded time.
+"""Matches users' regular expressions against engines' texts in bounded time.
 
-Some patterns take time that doubles with each character of some texts, such as (a|aa)+$ on "aaaa...b". Answers are
-checked in the process that times the streams, so one of them would stop the load, and the clock of all others.
+Some patterns take time that doubles with each character, such as (a|aa)+$ on "aaaa...b". Answers are checked in the
+process that times the streams, so such a pattern would stop the load and delay all other timestamps.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from functools import lru_cache
 import regex
 
 _BOUND_S = 0.05
-"""Of the processor's time, so that a busy machine changes nothing. An ordinary pattern takes some microseconds."""
+"""In CPU time, so that a busy machine makes no difference. An ordinary pattern takes some microseconds."""
 _PATTERNS = 1000
 _SHOWN_CHARS = 80
 
 NoPattern: type[Exception] = regex.error
-"""What `bounded` raises for a pattern that is none."""
+"""The error that `bounded` raises for an invalid pattern."""
 
 
 class TooSlow(Exception):
-    """A pattern took longer than its bound on some text. It is tried no more in this process. As text: a sentence with
+    """A pattern exceeded its time limit on some text and is not tried again in this process. `str()` is a sentence with
     the pattern."""
 
 
 class BoundedPattern:
-    """A compiled pattern that gives up for good once it took too long, so that it costs its bound once."""
+    """A compiled pattern that is disabled once it exceeds its time limit, so that it does so only once."""
 
     def __init__(self, pattern: str) -> None:
         """Raises NoPattern if it is not a regular expression."""

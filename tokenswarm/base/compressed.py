@@ -1,4 +1,4 @@
-"""Files that may be compressed, .gz or .zst, as their first bytes say and not their name."""
+"""Reads files that may be compressed (.gz or .zst), as detected from their first bytes, not their name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
-"""What reading a compressed file raises that is damaged or was cut short."""
+"""Errors of reading a damaged or truncated compressed file."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _CHUNK_BYTES = 1 << 20
 _MARKS = (
@@ -25,14 +25,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-"""Byte order marks; that of UTF-32 begins with that of UTF-16."""
+"""Byte order marks; UTF-32's begins with UTF-16's, so it comes first."""
 
 
 Decompressed = io.BufferedReader | gzip.GzipFile
 
 
 def decompressed(raw: io.BufferedReader) -> Decompressed:
-    """The content of an open file, from its beginning. Reading it raises one of BROKEN where it is no whole file."""
+    """The decompressed content of an open file, from its beginning. Reading raises one of BROKEN if the file is damaged
+    or truncated."""
     start = raw.peek(4)[:4]
     if start[:2] == _GZIP:
         return gzip.GzipFile(fileobj=raw)
@@ -40,12 +41,12 @@ def decompressed(raw: io.BufferedReader) -> Decompressed:
 
 
 def encoding_of(start: bytes) -> tuple[int, str]:
-    """How long the byte order mark at the beginning of a text is, and its encoding: UTF-8 where there is none."""
+    """(length of the byte order mark, encoding) of a text; UTF-8 if there is none."""
     return next(((len(mark), name) for mark, name in _MARKS if start.startswith(mark)), (0, "utf-8"))
 
 
 def _zstd_chunks(raw: IO[bytes]) -> Iterator[bytes]:
-    """The text of all frames. Raises EOFError for a file that was cut: the library itself would just end there."""
+    """The content of all frames. Raises EOFError for a truncated file, where the library itself would just stop."""
     frame = None
     while compressed := raw.read(_CHUNK_BYTES):
         while compressed:
@@ -58,7 +59,7 @@ def _zstd_chunks(raw: IO[bytes]) -> Iterator[bytes]:
 
 
 class _Stream(io.RawIOBase):
-    """Chunks of bytes as a file to read from."""
+    """A readable file made of chunks of bytes."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks, self._ready = chunks, memoryview(b"")

@@ -1,4 +1,4 @@
-"""Text of configuration: `SET` overrides, durations, and validation errors as one sentence."""
+"""Configuration text: `SET` overrides, durations, and validation errors as one sentence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_duration(text: str) -> float:
 
 
 def _words(text: str) -> list[str]:
-    """Split at white space outside quotes and brackets, so that lists and inline tables stay whole."""
+    """Split at white space outside quotes and brackets, so that lists and inline tables stay together."""
     words, word, quote, depth = [], "", "", 0
     for ch in text:
         if ch.isspace() and not quote and depth <= 0:
@@ -63,7 +63,7 @@ def parse_set(text: str) -> dict[str, str]:
 
 
 def override_value(raw: str) -> object:
-    """The value of an override: a TOML value if it reads as one, None for `none`, else the text as it is."""
+    """The value of an override: a TOML value if it parses as one, None for `none`, otherwise the text itself."""
     if raw.strip().lower() in ("none", "null"):
         return None
     try:
@@ -76,10 +76,8 @@ def override_value(raw: str) -> object:
 def with_overrides(
     data: Mapping[str, object], overrides: Mapping[str, str], texts: Collection[str] = ()
 ) -> dict[str, object]:
-    """`data` (nested dicts) with each dotted key of `overrides` put in; `data` itself is left as it was.
-
-    `texts`: dotted keys whose values are text, whatever they look like: `prompts.salt=42` is no number; one with a dot
-    at its end stands for all keys of a table.
+    """A copy of `data` (nested dicts) with the dotted keys of `overrides` set. `texts`: dotted keys whose values are
+    always text (`prompts.salt=42` is not a number); a key that ends with a dot stands for all keys of a table.
     """
     merged = _copy(data)
     tables = tuple(key for key in texts if key.endswith("."))
@@ -102,9 +100,8 @@ def _copy(data: Mapping[str, object]) -> dict[str, object]:
 
 
 def explain(error: ValidationError, model: type[BaseModel], source: str, overrides: Iterable[str] = ()) -> str:
-    """A validation error as one sentence that names the place, the key, what it got and what is allowed.
-
-    `source` names the file; a key that is among `overrides` (dotted) is blamed on SET instead.
+    """A validation error as one sentence with the place, the key, its value and what is allowed. `source` names the
+    file; an error in one of `overrides` (dotted keys) is attributed to SET.
     """
     details = error.errors()
     sentence = _sentence(_as_one(details), model)
@@ -115,7 +112,7 @@ def explain(error: ValidationError, model: type[BaseModel], source: str, overrid
 
 
 def _as_one(details: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The first error; where a key may be one of some words or something else, both of its errors as one."""
+    """The first error; for a key with alternatives (some words or something else), both errors combined."""
     first, loc = details[0], details[0]["loc"]
     if first["type"] != "literal_error" or not str(loc[-1]).startswith("literal["):
         return first
@@ -177,7 +174,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 
 def _model_at(model: type[BaseModel], loc: list[str]) -> type[BaseModel] | None:
-    """The model that holds the keys under `loc`; None if that is not a fixed set of keys."""
+    """The model with the keys under `loc`; None if the keys are not fixed."""
     current: type[BaseModel] | None = model
     for name in loc:
         if current is None:

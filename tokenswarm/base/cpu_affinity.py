@@ -1,4 +1,4 @@
-"""The CPUs that processes keep to."""
+"""CPU affinity of processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Collection, Iterator
 
 @contextlib.contextmanager
 def affinity(cpus: Collection[int] | None) -> Iterator[None]:
-    """Processes started inside keep to these CPUs; nothing happens for None, or where the system cannot do that."""
+    """Context manager: processes started inside are bound to these CPUs. Does nothing for None or if the system does
+    not support it."""
     if cpus is None or not hasattr(os, "sched_setaffinity"):
         yield
         return

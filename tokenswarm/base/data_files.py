@@ -1,6 +1,6 @@
-"""Where the data that comes with tokenswarm lies: scenarios, locustfiles, compose, claims.
+"""Locates the data that comes with tokenswarm: scenarios, locustfiles, compose, claims.
 
-In a checkout these folders stand at the top of the repository; an installed package carries them inside itself.
+In a checkout these folders are at the top of the repository; an installed package contains them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ CHECKOUT: Path | None = (
     if (_PACKAGE.parent / "pyproject.toml").is_file() and (_PACKAGE.parent / "scenarios").is_dir()
     else None
 )
-"""Top of the repository, where tokenswarm runs from a checkout; None where it is an installed package."""
+"""Top of the repository if tokenswarm runs from a checkout; None if it is installed as a package."""
 
 
 def data_folder(name: str) -> Path:
@@ -29,5 +29,5 @@ ENDPOINTS_DIR = COMPOSE_DIR / "endpoints"
 CLAIMS_DIR = data_folder("claims")
 
 PLOTLY_JS = Path(__file__).resolve().parent / "plotly" / "plotly-cartesian-4.1.1.min.js"
-"""What draws the charts of pages and tab: the npm package plotly.js-cartesian-dist-min as it was published (MIT, its
-licence lies beside it). A third of the whole plotly.js; it has every kind of trace that our charts use."""
+"""Draws the charts of pages and tab: the npm package plotly.js-cartesian-dist-min as published (MIT; its license is
+beside it). It is a third of plotly.js and has all trace types that our charts use."""

@@ -1,8 +1,7 @@
-"""Grammars in the notation that engines take (GBNF of llama.cpp, EBNF of xgrammar): texts that fit, and whether one
-does.
+"""Grammars in the engines' notation (llama.cpp's GBNF, xgrammar's EBNF): generates and checks matching texts.
 
-Rules are `name ::= ...` with texts in quotes, sets of characters such as [a-z], groups, `|`, and `?`, `*`, `+` behind
-any of them; `root` is where it begins. Pure.
+Rules are `name ::= ...` with quoted texts, character sets such as [a-z], groups, `|`, and the suffixes `?`, `*`, `+`;
+`root` is the start. Pure.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from random import Random
 from tokenswarm.base.bounded_patterns import TooSlow
 
 _DEEPEST = 40
-"""Rules inside each other that a text is made of; a grammar without end is refused there."""
+"""Deepest nesting of rules in a generated text; deeper grammars are rejected as endless."""
 _MOST_STEPS = 200_000
-"""Of one text, made or looked at: rules that call themselves twice would take steps without end. Some tenths of a
-second."""
+"""Most steps to generate or check one text (some tenths of a second): doubly recursive rules would never end."""
 _MOST_REPEATS = 3
-"""Repeats of `*` and `+` in a text that is made."""
+"""Most repeats of `*` and `+` in a generated text."""
 _TOKEN = re.compile(
     r'\s*(?:(?P<name>[A-Za-z_][\w-]*)|"(?P<text>(?:[^"\\]|\\.)*)"|\[(?P<set>(?:[^\]\\]|\\.)*)\]|'
     r"(?P<sign>[()|?*+]))"
@@ -30,12 +28,12 @@ _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
 class NoGrammar(ValueError):
-    """The text is no such grammar; `str()` says why."""
+    """The text is not a valid grammar; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """A part of a rule. kind: text, set (of characters), rule, all (one after the other), any, or repeat."""
+    """A part of a rule. kind: text, set (of characters), rule, all (in sequence), any, or repeat."""
 
     kind: str
     value: str = ""
@@ -45,12 +43,12 @@ class _Node:
 
 
 class Grammar:
-    """A grammar, read from its text. Raises NoGrammar."""
+    """A grammar, parsed from its text. Raises NoGrammar."""
 
     def __init__(self, text: str) -> None:
         self._rules: dict[str, _Node] = {}
         self._steps = 0
-        """Of the text that is looked at."""
+        """State for the text being checked."""
         for line in _joined(text):
             rule = _RULE.match(line)
             if rule is None:
@@ -63,17 +61,17 @@ class Grammar:
                 raise NoGrammar(f"it has no rule named {name}")
 
     def fits(self, text: str) -> bool:
-        """Whether the whole text can be made by the grammar. Raises TooSlow where that takes too many steps."""
-        if self._steps <= _MOST_STEPS:  # else it took too long before, and is not tried again
+        """Whether the grammar matches the whole text. Raises TooSlow if that takes too many steps."""
+        if self._steps <= _MOST_STEPS:  # otherwise it took too long before and is not tried again
             self._steps = 0
         return len(text) in self._ends(self._rules["root"], text, frozenset((0,)), 0)
 
     def text(self, rng: Random) -> str:
-        """A text that fits."""
+        """A matching text."""
         return self._made(self._rules["root"], rng, 0, [_MOST_STEPS])
 
     def _ends(self, node: _Node, text: str, starts: frozenset[int], depth: int) -> frozenset[int]:
-        """Where a part can end that begins at one of `starts`."""
+        """The possible ends of a part that begins at one of `starts`."""
         self._steps += 1
         if self._steps > _MOST_STEPS:
             raise TooSlow("the grammar takes too long on some answers")
@@ -122,7 +120,7 @@ class Grammar:
 
 
 def _joined(text: str) -> Iterable[str]:
-    """One line a rule, without comments."""
+    """One line per rule, without comments."""
     lines: list[str] = []
     for line in text.splitlines():
         bare = re.sub(r'("(?:[^"\\]|\\.)*")|#.*', lambda match: match[1] or "", line)
@@ -136,7 +134,7 @@ def _joined(text: str) -> Iterable[str]:
 
 
 def _named(rules: Mapping[str, _Node]) -> Iterable[str]:
-    """The rules that rules name."""
+    """The rules that other rules refer to."""
     waiting = list(rules.values())
     while waiting:
         node = waiting.pop()
@@ -146,7 +144,7 @@ def _named(rules: Mapping[str, _Node]) -> Iterable[str]:
 
 
 class _Reader:
-    """Reads what stands behind ::= ."""
+    """Parses the right side of a rule."""
 
     def __init__(self, text: str) -> None:
         self._tokens: list[tuple[str, str]] = []
@@ -160,14 +158,14 @@ class _Reader:
         self._place = 0
 
     def read(self) -> _Node:
-        """The whole of it."""
+        """Parse all of it."""
         node = self._choice()
         if self._place < len(self._tokens):
             raise NoGrammar("a closing bracket has no opening one")
         return node
 
     def _sign(self, *signs: str) -> str:
-        """The next token, if it is one of these signs; it is then behind."""
+        """Consume and return the next token if it is one of these signs."""
         if self._place < len(self._tokens):
             kind, value = self._tokens[self._place]
             if kind == "sign" and value in signs:

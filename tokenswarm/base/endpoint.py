@@ -1,6 +1,6 @@
-"""Where an endpoint is and how one is let in there: its base URL, its paths, query, headers, TLS and proxy.
+"""An endpoint: its base URL, paths, query, headers, TLS and proxy.
 
-The load, the check before it and the questions to the engine's management pages all take it from here. Pure.
+Used by the load, the check before it, and requests to the engine's management pages. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tokenswarm.base.masking import shown_url
 from tokenswarm.base.tls import client_context
 
 CHAT, COMPLETIONS, RESPONSES, MODELS = "/chat/completions", "/completions", "/responses", "/models"
-"""The API's paths below its base URL, where nothing says otherwise; also their names."""
+"""Default API paths below the base URL; also used as their names."""
 _ANSWERING = (CHAT, RESPONSES, COMPLETIONS)
 _VERSION = "/v1"
 _USUAL_PORTS = {"http": 80, "https": 443}
@@ -29,11 +29,11 @@ class Proxy:
     port: int
     authorization: str = field(default="", repr=False)
     url_with_password: str = field(default="", repr=False)
-    """As it was given."""
+    """The URL as given."""
 
     @classmethod
     def parse(cls, url: str) -> Proxy:
-        """Of `http://host:port`, perhaps with a user and a password. Raises ValueError, which shows neither."""
+        """Parse `http://host:port`, optionally with user and password. Raises ValueError, which shows neither."""
         try:
             parts = urlsplit(url if "//" in url else "http://" + url)
             host, port = parts.hostname, parts.port
@@ -56,10 +56,10 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class EndpointForm:
-    """What an endpoint wants beside its base URL; every value is in its place. As it stands: what most want."""
+    """What an endpoint needs besides its base URL, with all values filled in. The defaults suit most endpoints."""
 
     paths: tuple[tuple[str, str], ...] = ()
-    """(CHAT, COMPLETIONS, ...; the path below the base URL that takes its place). "" for MODELS: there is none."""
+    """Pairs of (CHAT, COMPLETIONS, ...; its path below the base URL). "" for MODELS: there is no list."""
     query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     bearer: bool = True
@@ -68,20 +68,20 @@ class EndpointForm:
     ca_file: str | None = None
     proxy: Proxy | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Values of headers, query and proxy that must not be shown."""
+    """Values of headers, query and proxy that must be masked."""
 
     def path(self, name: str) -> str:
-        """The path of CHAT, MODELS, ...; "" where there is none."""
+        """The path of CHAT, MODELS, ...; "" if there is none."""
         return dict(self.paths).get(name, name)
 
     def let_in(self, api_key: str | None) -> dict[str, str]:
-        """The headers that let us in: the key, and the endpoint's own, which go before it."""
+        """Authentication headers: the key, and the endpoint's own headers, which take precedence."""
         own = {name.lower() for name, _ in self.headers}
         bearer = api_key and self.bearer and "authorization" not in own
         return ({"Authorization": f"Bearer {api_key}"} if bearer else {}) | dict(self.headers)
 
     def tls_context(self) -> ssl.SSLContext:
-        """How the server's certificate is checked. Raises OSError for an authority's file that cannot be read."""
+        """The TLS context. Raises OSError if the CA file cannot be read."""
         context = client_context(self.ca_file)
         if not self.verify_tls:
             context.check_hostname = False
@@ -93,10 +93,9 @@ USUAL_FORM = EndpointForm()
 
 
 class Endpoint:
-    """A parsed base URL with the endpoint's form.
-
-    Without a path `/v1` is meant. With one it stands as it is; that of a request (`.../chat/completions`) is taken off.
-    A query goes with each request. Raises ValueError, with a sentence, when the URL is not one.
+    """A parsed base URL with the endpoint's form. The default path is `/v1`; a given path is kept, except that a
+    request path (`.../chat/completions`) is removed. A query is sent with each request. Raises ValueError with a
+    sentence for an invalid URL.
     """
 
     __slots__ = ("form", "host", "host_header", "port", "prefix", "query", "tls", "url")
@@ -105,7 +104,7 @@ class Endpoint:
         shown = without_query(shown_url(url))
         try:
             parts = urlsplit(url if "//" in url else "http://" + url)
-        except ValueError:  # it shows the host, which may hold a password
+        except ValueError:  # the message shows the host, which may contain a password
             raise ValueError(f"'{shown}' is not an endpoint") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"'{shown}' is not an endpoint; expected something like http://127.0.0.1:8000")
@@ -130,7 +129,7 @@ class Endpoint:
         name = _in_brackets(self.host)
         self.host_header = name if self.port == _USUAL_PORTS[parts.scheme] else f"{name}:{self.port}"
         self.url = f"{parts.scheme}://{self.host_header}{path}"
-        """For people: without the query, which may hold a secret."""
+        """For display: without the query, which may contain a secret."""
 
     @property
     def origin(self) -> str:
@@ -139,12 +138,12 @@ class Endpoint:
 
     @property
     def api_url(self) -> str:
-        """What the API's paths are below, without a query: what an SDK takes as its base URL."""
+        """The base URL for an SDK: the parent of the API's paths, without a query."""
         return self.origin + self.prefix
 
     @property
     def root(self) -> str:
-        """Where an engine has its own pages (`/metrics`): the API's prefix without its `/v1`."""
+        """The base of an engine's own pages (`/metrics`): the API's prefix without `/v1`."""
         return self.origin + self.root_path
 
     @property
@@ -152,13 +151,13 @@ class Endpoint:
         return self.prefix.removesuffix(_VERSION).rstrip("/")
 
     def shown(self, name: str) -> str:
-        """The path of CHAT, MODELS, ... as people are told it."""
+        """The path of CHAT, MODELS, ... for display."""
         path = self.form.path(name)
         return path[1:] if path.startswith("//") else self.prefix + path
 
     def target(self, name: str) -> str:
-        """What is asked of the server for CHAT, MODELS, ...: path and query. A path of its own that begins with two
-        slashes counts from the server's root."""
+        """The request target for CHAT, MODELS, ...: path and query. A configured path that begins with two slashes is
+        relative to the server's root."""
         return self._with_query(self.shown(name))
 
     def url_of(self, name: str) -> str:
@@ -174,7 +173,7 @@ class Endpoint:
 
 
 def _ascii_name(host: str) -> str:
-    """A host's name as it is looked up, xn--bcher-kva.example of bücher.example; as it stands where there is none."""
+    """The ASCII form of a host name: xn--bcher-kva.example for bücher.example; unchanged if there is none."""
     try:
         return host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
@@ -182,7 +181,7 @@ def _ascii_name(host: str) -> str:
 
 
 def without_query(url: str) -> str:
-    """A URL as it may be shown: its query may hold a key."""
+    """A URL without its query, which may contain a key."""
     return url.partition("?")[0]
 
 
@@ -191,5 +190,5 @@ def _in_brackets(host: str) -> str:
 
 
 def keys_of(api_key: str | None, secrets: Iterable[str]) -> tuple[str, ...]:
-    """All that must not be shown of what a server says."""
+    """All keys to mask in a server's texts."""
     return tuple(dict.fromkeys(secret for secret in (api_key, *secrets) if secret))

@@ -1,4 +1,4 @@
-"""Names of the environment variables through which tokenswarm's processes speak to each other, and the key's."""
+"""Environment variables with which tokenswarm's processes communicate, and those of secrets."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ RUN_VARIABLE = "TOKENSWARM_RUN"
 LIVE_VARIABLE = "TOKENSWARM_LIVE_FD"
 """The file descriptor on which live figures and phases are reported, as JSON lines."""
 METRICS_VARIABLE = "TOKENSWARM_METRICS"
-"""HOST:PORT at which the Locust process that directs a run serves its live metrics."""
+"""HOST:PORT where the Locust process that directs a run serves live metrics."""
 UNDER_COMMAND_VARIABLE = "TOKENSWARM_UNDER_COMMAND"
 """Set for the Locust processes that the command line starts: they take no settings from Locust's own files."""
 KEY_VARIABLE = "API_KEY"
-"""The endpoint's API key. It is read from here and written nowhere."""
+"""The endpoint's API key. It is read from this variable and never written."""
 PASSWORD_VARIABLE = "UI_PASSWORD"
-"""The password of the web UI's login. It is read from here and written nowhere."""
+"""The password of the web UI's login. It is read from this variable and never written."""
 SECRETS_VARIABLE = "TOKENSWARM_SECRETS"
-"""Names of further environment variables whose values are written nowhere: those that an endpoint's headers take."""
+"""Names of further environment variables with secret values, used in an endpoint's headers."""
 UI_HOSTS_VARIABLE = "UI_HOSTS"
-"""Further names under which the web UI may be reached, separated by commas."""
+"""Additional host names of the web UI, comma-separated."""
 SESSION_VARIABLE = "TOKENSWARM_SESSION"
-"""What the processes of `tokenswarm ui` are told, as JSON without secrets; see `generator.ui_session`."""
+"""Settings for the processes of `tokenswarm ui`, as JSON without secrets; see `generator.ui_session`."""
 _OF_ONE_RUN = frozenset({RUN_VARIABLE, LIVE_VARIABLE, SESSION_VARIABLE, UNDER_COMMAND_VARIABLE})
 _OF_LIBRARIES = ("LOCUST_", "GEVENT_", "GREENLET_", "LIBEV_", "FLASK_", "WERKZEUG_", "PANDAS_", "NPY_", "SCIPY_")
 """How the variables begin by which the libraries that measure and reckon take orders: another event loop, another
@@ -53,7 +53,7 @@ _OF_PYTHON = frozenset(
 a warning of some library into an error; SSLKEYLOGFILE gives the keys of encrypted connections away, and keeps any from
 being opened where its file cannot be written. Where Python finds its modules (PYTHONPATH) stays."""
 _MOST_DIGITS = 4300
-"""Of a whole number in text, as Python has it by itself."""
+"""Python's default limit on the digits of an integer in text."""
 
 
 def _is_disturbing(name: str) -> bool:

@@ -1,6 +1,6 @@
-"""Exit codes, and the one exception that becomes a sentence for the user.
+"""Exit codes, and the exception that becomes a sentence for the user.
 
-Every way in which a command can end has a name and a number here, and nowhere else.
+Every way in which a command can end has a name and a number here, and only here.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Exit(IntEnum):
 
 
 class UserError(Exception):
-    """Something the user can mend. `str(error)` is one sentence: what is wrong, where, and what to do."""
+    """An error that the user can fix. `str(error)` is one sentence: what is wrong, where, and what to do."""
 
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: a reader sees the old one or the new one, never half of either."""
+"""Atomic file replacement: a reader sees the old file or the new one, never a mixture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Noted = TypeVar("Noted")
 
 
 def read_note(path: Path, kind: type[Noted]) -> Noted | None:
-    """What an earlier command noted for later ones, as JSON of a type; None where it is missing or damaged."""
+    """A note that an earlier command left as JSON of a type; None if it is missing or damaged."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError, ValueError, RecursionError):
@@ -26,7 +26,7 @@ def read_note(path: Path, kind: type[Noted]) -> Noted | None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits. Raises UserError (DATA) if it cannot be read, or only once."""
+    """SHA-256 of a file, in hexadecimal. Raises UserError (DATA) if it cannot be read, or can be read only once."""
     if is_read_once(path):
         raise UserError(
             Exit.DATA,
@@ -41,20 +41,19 @@ def digest(path: Path) -> str:
 
 
 def is_read_once(path: str | Path) -> bool:
-    """Whether a path is that of a pipe or a device, which may give nothing for ever; /dev/stdin is another one in each
-    process."""
+    """Whether a path is a pipe or a device, which may block forever; /dev/stdin differs in each process."""
     text = os.fspath(path)
     special = not os.path.isfile(path) and not os.path.isdir(path) and os.path.exists(path)
     return special or text.startswith(("/dev/fd/", "/dev/std", "/proc/self/"))
 
 
 def is_there(path: Path) -> bool:
-    """Whether a file lies there. A name that no file can have, such as one of thousands of characters, has none."""
+    """Whether the file exists; False for names that no file can have, such as thousands of characters."""
     return os.path.isfile(path)
 
 
 def at_home(path: str | Path) -> Path:
-    """The path with ~ and ~user as their folders; as it is where nobody has that name."""
+    """The path with ~ and ~user expanded; unchanged for an unknown user."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -62,7 +61,7 @@ def at_home(path: str | Path) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it, where it is not there yet. Raises UserError (RESULTS)."""
+    """Create a folder and its parents if needed. Raises UserError (RESULTS)."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -70,23 +69,23 @@ def make_folder(folder: Path) -> None:
 
 
 def link_to(folder: Path, seen_from: Path) -> str:
-    """The relative URL of a folder from a page that lies in another one, with a slash at its end."""
+    """The relative URL of a folder from a page in another folder, with a trailing slash."""
     way = os.path.relpath(folder.resolve(), seen_from.resolve())
     return f"{quote(Path(way).as_posix())}/"
 
 
 def drop_if_empty(folder: Path) -> None:
-    """Remove a folder, and folders in it, as far as they hold nothing."""
+    """Remove a folder and its subfolders if they are empty."""
     if folder.is_dir():
         for inner in list(folder.iterdir()):
             if inner.is_dir() and not inner.is_symlink():
                 drop_if_empty(inner)
-    with contextlib.suppress(OSError):  # it holds something, or is not there
+    with contextlib.suppress(OSError):  # not empty, or does not exist
         folder.rmdir()
 
 
 def write_whole(path: Path, content: str) -> None:
-    """Replace a text file as a whole (UTF-8, without secrets). Raises UserError (RESULTS) with the file's name."""
+    """Replace a text file atomically (UTF-8, secrets masked). Raises UserError (RESULTS) with the file's name."""
     try:
         replace_whole(path, content)
     except OSError as error:
@@ -94,10 +93,9 @@ def write_whole(path: Path, content: str) -> None:
 
 
 def replace_whole(path: Path, content: str) -> None:
-    """The same for callers that have a sentence of their own: raises OSError, and leaves no temporary file behind.
-
-    The temporary lies in the same folder, `.<name>.<pid>`: a rename is atomic only within one file system, and who
-    kills a writer knows what to clear away.
+    """The same for callers with their own messages: raises OSError, and leaves no temporary file. The temporary file is
+    `.<name>.<pid>` in the same folder: a rename is atomic only within a file system, and whoever kills a writer knows
+    what to remove.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

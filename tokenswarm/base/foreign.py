@@ -1,7 +1,7 @@
-"""What somebody else's server says, as plain values that can be kept, compared and shown: the one place for it.
+"""Turns what foreign servers say into plain values that can be stored, compared and shown.
 
-JSON of any type, depth and size comes in; out come None, bool, finite numbers, texts without control characters, lists
-and tables of these, or nothing at all.
+Accepts JSON of any type, depth and size; returns None, bool, finite numbers, texts without control characters, and
+lists and tables of these, or rejects it.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from collections.abc import Callable, Mapping
 from tokenswarm.base.numbers import sane_json
 
 MAX_DEPTH = 40
-"""Lists and tables within each other; an engine's own configuration has fewer than ten."""
+"""Deepest nesting of lists and tables; an engine's configuration has fewer than ten levels."""
 MAX_TEXT_CHARS = 10_000
-"""Of one text; the rest is cut off."""
+"""Longest text; the rest is cut off."""
 MAX_LINE_CHARS = 2_000
-"""Of one line that people read; a sentence of ours has a tenth of that, if nothing endless was typed or sent."""
+"""Longest line shown to people; our sentences have a tenth of that unless something endless was typed or sent."""
 MAX_ITEMS = 100_000
-"""Values in one document; one with more is not taken."""
+"""Most values in a document; larger ones are rejected."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-"""What moves a terminal's cursor, turns writing round, or cannot be encoded."""
+"""Characters that move the cursor, reverse the writing direction, or cannot be encoded."""
 
 
 class NotJson(Exception):
-    """This is no JSON that is taken; `str()` says why in a few words."""
+    """The JSON is invalid or rejected; `str()` says why in a few words."""
 
 
 def decode(data: bytes | str, clean: Callable[[str], str] = str) -> object:
-    """The plain value of a JSON document; `clean` is applied to each text and name in it. Raises NotJson."""
+    """The plain value of a JSON document, with `clean` applied to each text and name. Raises NotJson."""
     try:
         value = sane_json(data)
     except (ValueError, MemoryError):
@@ -37,7 +37,7 @@ def decode(data: bytes | str, clean: Callable[[str], str] = str) -> object:
 
 
 class _Harmless:
-    """Makes a decoded value harmless. Raises NotJson for one that is too deep or too large."""
+    """Sanitizes a decoded value. Raises NotJson if it is too deep or too large."""
 
     def __init__(self, clean: Callable[[str], str]) -> None:
         self._clean, self._left = clean, MAX_ITEMS
@@ -59,22 +59,21 @@ class _Harmless:
 
 
 def printable(text: str, most: int | None = None) -> str:
-    """A text without control characters (a blank stands for each) and lone surrogates, cut after `most` characters."""
+    """A text with control characters and lone surrogates replaced by blanks, cut after `most` characters."""
     clean = _CONTROL.sub(" ", text)
     return clean if most is None or len(clean) <= most else clean[:most] + "..."
 
 
 def readable(text: str) -> str:
-    """A sentence of ours, perhaps with lines of a log under it, without control characters and endless texts that came
-    along."""
+    """One of our messages, possibly followed by log lines, without control characters and endless texts."""
     return "\n".join(printable(line, MAX_LINE_CHARS) for line in text.split("\n"))
 
 
 def table(value: object) -> Mapping[str, object]:
-    """The value if it is a table, else an empty one."""
+    """The value if it is a table, otherwise an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def listed(value: object) -> list[object]:
-    """The value if it is a list, else an empty one."""
+    """The value if it is a list, otherwise an empty one."""
     return value if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""What no command foresaw becomes one sentence, a log that holds the traceback, and an exit code of its own."""
+"""Turns unexpected errors into one sentence, a log with the traceback, and their own exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tokenswarm.base.errors import Exit
 from tokenswarm.base.masking import masked
 
 DEBUG_VARIABLE = "TOKENSWARM_DEBUG"
-"""Set to anything, it shows the traceback on standard error too."""
+"""If set, the traceback is also shown on standard error."""
 _PACKAGE = __name__.partition(".")[0]
 _BUG = "this is a bug in tokenswarm"
 _OTHER_PYTHON = (
@@ -29,36 +29,37 @@ _NO_MEMORY = (
     "there is too little memory for this process (of the machine, or by a limit such as ulimit -v or a container's)"
 )
 _NO_ROOM_FOR_CODE = ("failed to map segment", "annot allocate memory")
-"""What the loader says of a library for which there is no memory."""
+"""The loader's message if there is no memory for a library."""
 _LIBRARY_FOLDERS = frozenset({"site-packages", "dist-packages"})
 _PYTHON = ("<frozen ", str(Path(threading.__file__).parent))
-"""How the paths of Python's own code begin."""
+"""Path prefixes of Python's own code."""
 _MOST_CHARS = 300
-"""Of an error's message in the sentence; the log has all of it."""
+"""Longest error message in the sentence; the log has all of it."""
 
 
 def report_bug(error: Exception, program: str, folder: Path | None = None) -> Exit:
-    """Say on standard error what `log_bug` returns; returns the exit code. Raises nothing."""
+    """Print the sentence of `log_bug` on standard error; returns the exit code. Never raises."""
     lacking = _missing_package(error)
     sentence = _OTHER_PYTHON.format(sys.executable, lacking) if lacking else log_bug(error, folder)
-    with contextlib.suppress(OSError, ValueError):  # nobody reads standard error any more
+    with contextlib.suppress(OSError, ValueError):  # standard error is closed
         print(f"{program}: {sentence}", file=sys.stderr, flush=True)
     return Exit.USAGE if lacking else exit_of(error)
 
 
 def _missing_package(error: Exception) -> str:
-    """The package of others that this Python lacks: somebody took another Python than that of the installation."""
+    """The third-party package that this Python lacks, because it is not the Python of the installation; None if none is
+    missing."""
     name = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     return "" if name == _PACKAGE or name in sys.stdlib_module_names else name
 
 
 def exit_of(error: Exception) -> Exit:
-    """The exit code of what no command foresaw."""
+    """The exit code of an unexpected error."""
     return Exit.MEMORY if is_lack_of_memory(error) else Exit.INTERNAL
 
 
 def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that led to it, says that no memory was left: nobody's bug."""
+    """Whether an error or one of its causes says that memory ran out, which is not a bug."""
     seen: list[BaseException] = []
     while error not in seen:
         if (
@@ -73,10 +74,8 @@ def is_lack_of_memory(error: BaseException) -> bool:
 
 
 def log_bug(error: Exception, folder: Path | None = None) -> str:
-    """Put the traceback into a log; returns one sentence about what went wrong and where the log lies. Raises nothing.
-
-    `folder`: where the log should go, if it is there. Else it goes to the user's folder for logs, else to the one for
-    temporary files.
+    """Write the traceback to a log; returns a sentence about the error and the log's location. Never raises. The log
+    goes to `folder` if it exists, otherwise to the user's log folder, otherwise to the folder for temporary files.
     """
     key = (os.environ.get(KEY_VARIABLE) or "").strip()
     trace = masked("".join(traceback.format_exception(error)), key)
@@ -115,8 +114,8 @@ def handle_our_errors(program: str) -> None:
 
 
 def is_ours(trace: TracebackType | None) -> bool:
-    """Whether an error is of this package: the innermost code that is neither of Python nor of a library is ours, and
-    not a user's, such as a locustfile's."""
+    """Whether an error comes from this package: the innermost code outside Python and libraries is ours, not a user's
+    (such as a locustfile)."""
     ours = False
     while trace is not None:
         code, module = trace.tb_frame.f_code, trace.tb_frame.f_globals.get("__name__") or ""
@@ -129,7 +128,7 @@ def is_ours(trace: TracebackType | None) -> bool:
 
 
 def _write(trace: str, folder: Path | None) -> Path | None:
-    """The file that was written, for its owner alone; None where none could be."""
+    """The written file, readable only by its owner; None if it could not be written."""
     name = f"tokenswarm-error-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.log"
     for candidate in _folders(folder):
         with contextlib.suppress(OSError):
@@ -141,9 +140,9 @@ def _write(trace: str, folder: Path | None) -> Path | None:
 
 
 def _folders(folder: Path | None) -> Iterator[Path]:
-    if folder is not None and os.path.isdir(folder):  # Path.is_dir raises for a name that is too long
+    if folder is not None and os.path.isdir(folder):  # Path.is_dir raises for a too long name
         yield folder
-    with contextlib.suppress(Exception):  # no home folder, or not even the package
+    with contextlib.suppress(Exception):  # no home folder, or the package is missing
         from platformdirs import user_log_path  # only needed here, where nothing must go wrong any more
 
         yield user_log_path("tokenswarm", appauthor=False)

@@ -1,4 +1,4 @@
-"""Keeps API key and passwords out of everything that is written or shown.
+"""Keeps API keys and passwords out of everything that is written or shown.
 
 `hidden` is for text that leaves for a file or a terminal: whole secrets, however written. `masked` is for text that a
 server supplied, which may hold a key cut or spoilt: every run of 8 of its characters goes. Pure but for `secrets`,
@@ -20,11 +20,11 @@ from tokenswarm.base.errors import Exit, UserError
 
 MASK = "***"
 LEAST_KEY_CHARS = 8
-"""A shorter key could not be told from other text, and would be no secret."""
+"""Shorter keys cannot be distinguished from other text and would not be secret."""
 _RUN = 8
-"""So many characters of a key together are part of it, and no chance."""
+"""This many consecutive characters of a key are part of it, not a coincidence."""
 _LEAST_END = 4
-"""A shorter piece of a key at the end of a text that was cut tells nothing."""
+"""A shorter piece of a key at the end of a cut text reveals nothing."""
 _URL_PASSWORD = re.compile(r"(?<=://)[^\s/'\"<>@\\]*@")
 
 
@@ -37,7 +37,7 @@ def secrets() -> tuple[str, ...]:
 
 
 def hold_secret(names: Iterable[str]) -> None:
-    """From now on the values of these environment variables are secrets, in this process and those that it starts."""
+    """Treat the values of these environment variables as secrets, in this process and its children."""
     known = os.environ.get(SECRETS_VARIABLE, "").split()
     if more := [name for name in names if name not in known]:
         os.environ[SECRETS_VARIABLE] = " ".join([*known, *more])
@@ -68,7 +68,7 @@ def _masked(text: str, key: str) -> str:
     if len(key) < LEAST_KEY_CHARS:
         return text.replace(key, MASK)
     runs, small = _runs(key), text.lower()
-    if len(small) != len(text):  # a few letters change their number with their case
+    if len(small) != len(text):  # the case of a few letters changes their length
         small = text
     covered = bytearray(len(text))
     for at in range(len(text) - _RUN + 1):
@@ -92,7 +92,7 @@ def _variants(key: str) -> tuple[str, ...]:
     for lead in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
             whole = encode(b"\0" * lead + key.encode()).decode().rstrip("=")
-            ways.add(whole[(0, 2, 3)[lead] : -1])  # the first and last digits depend on what stands beside the key
+            ways.add(whole[(0, 2, 3)[lead] : -1])  # the first and last digits depend on the bytes beside the key
     return tuple(sorted((way.lower() for way in ways if len(way) >= _RUN), key=len, reverse=True))
 
 
@@ -102,7 +102,7 @@ def _runs(key: str) -> frozenset[str]:
 
 
 def shown_url(url: str) -> str:
-    """A URL, or what was given for one, as it may be shown: without anything before its last @."""
+    """A URL, or what was given as one, for display: without anything before its last @."""
     before, at, rest = url.rpartition("@")
     scheme, slashes, _ = before.partition("://")
     return (f"{scheme}{slashes}{MASK}@{rest}" if slashes else f"{MASK}@{rest}") if at else url

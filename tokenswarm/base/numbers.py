@@ -1,4 +1,4 @@
-"""Numbers in text from outside: what cannot be true of anything that is measured is no number.
+"""Parses numbers in text from outside, and rejects values that no measurement can have.
 
 Whoever makes numbers of foreign text (run folders, /metrics) asks here, so that nothing behind it meets an infinite or
 an absurd one.
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 
 LARGEST = 1e15
-"""No count, time or rate of a run comes near it; whole numbers up to here are exact in a float too."""
+"""No count, time or rate of a run comes near this; integers up to it are exact as floats."""
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -28,7 +28,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def load_number(value: float) -> str:
-    """Users or requests/s as people read them: four digits tell recorded rates apart well enough."""
+    """Users or requests/s for display: four digits distinguish recorded rates well enough."""
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.10g}"
 
 
@@ -69,12 +69,12 @@ def loose_json(content: bytes) -> object:
 
 
 def without_halves(text: str) -> str:
-    """The text with U+FFFD in place of each half of a character; halves that belong together become one."""
+    """The text with lone surrogates replaced by U+FFFD; pairs become one character."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _writable(value: object) -> object:
-    """The value without lone surrogates in its texts and names."""
+    """The value with lone surrogates removed from texts and names."""
     if isinstance(value, str):
         return _HALF.sub(" ", value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""TCP ports of this machine: whether one is free, and which."""
+"""Free TCP ports of this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tokenswarm.base.errors import Exit, UserError
 
 
 def port_is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
+    """Whether a server could listen on the port now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -20,7 +20,7 @@ def port_is_free(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that the system says is free. Raises UserError(Exit.PORT) where there is none."""
+    """A free port, chosen by the system. Raises UserError(Exit.PORT) if there is none."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         try:
             probe.bind((host, 0))

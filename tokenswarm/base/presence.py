@@ -1,4 +1,4 @@
-"""What may be absent by its type, and is there where it is asked for."""
+"""Asserts that an optional value is present."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ T = TypeVar("T")
 
 
 def present(value: T | None) -> T:
-    """The value. For what the code before has made sure of: its absence is a fault of ours (AssertionError)."""
+    """The value, which earlier code guarantees to be present. Raises AssertionError if it is None: a bug."""
     assert value is not None, "this should be there by now"
     return value

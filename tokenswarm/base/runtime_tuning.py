@@ -1,4 +1,4 @@
-"""Keeps two things from stopping an event loop for milliseconds: the garbage collector and the descriptor table."""
+"""Keeps the garbage collector and the descriptor table from blocking an event loop for milliseconds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MAX_DESCRIPTORS = 65536
 
 
 def freeze_gc() -> None:
-    """Leave what exists now out of all later collections, and collect seldom.
+    """Exclude all existing objects from later collections, and collect rarely.
 
-    A full look through everything that a process has imported takes tens of ms.
+    A full collection of everything that a process has imported takes tens of ms.
     """
     gc.collect()
     gc.freeze()
@@ -22,7 +22,7 @@ def freeze_gc() -> None:
 
 
 _OF_OUR_OWN = 40
-"""Descriptors that a load-generating process has open beside its connections: files, sockets of its own, libraries."""
+"""Descriptors of a load-generating process besides its connections: files, its own sockets, libraries."""
 
 
 def descriptors_missing(connections: int) -> int:
@@ -40,7 +40,7 @@ def grow_descriptor_table() -> None:
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
-    with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it: then it grows on the way
+    with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it; then the table grows during the run
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
         descriptor = os.open(os.devnull, os.O_RDONLY)
         os.close(os.dup2(descriptor, limit - 1))

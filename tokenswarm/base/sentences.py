@@ -1,4 +1,4 @@
-"""Parts of sentences that several rooms say: names in a row, and the name that was probably meant."""
+"""Parts of sentences that several rooms use: lists of names, and did-you-mean suggestions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def in_a_row(names: Sequence[str], last: str) -> str:
 
 
 def probably_meant(typed: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like what was typed, whichever letters are capital; None where none is like it."""
+    """The known name that is most similar to what was typed, ignoring case; None if none is."""
     by_lower = {each.lower(): each for each in known}
     close = difflib.get_close_matches(typed.lower(), by_lower, n=1, cutoff=0.55)
     return by_lower[close[0]] if close else None

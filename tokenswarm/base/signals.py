@@ -39,7 +39,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 def interrupt_by_any_signal() -> None:
     """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does, with their name as the reason."""
     if threading.current_thread() is not threading.main_thread():
-        return  # somebody else's process: Python lets its main thread alone handle signals
+        return  # not the main thread, the only one in which Python handles signals
     for number in heeded():
         if number != signal.SIGINT:
             signal.signal(number, _raise)
@@ -55,7 +55,7 @@ def leave_with_code_of(command: Callable[[], int], program: str = "tokenswarm") 
     atexit.register(_ignore)  # registered first, called last: what is ignored stays so to the end
     try:
         code = command()
-    except SystemExit as end:  # of argparse, or of Locust
+    except SystemExit as end:  # from argparse or Locust
         _settle(end.code if isinstance(end.code, int) else int(end.code is not None))
         raise
     except KeyboardInterrupt as error:  # in the instructions after those that the command guards
@@ -69,7 +69,7 @@ def _settle(code: int) -> None:
     for number in heeded():
         signal.signal(number, lambda *_: os._exit(code))
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or there is none
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed or missing
             stream.flush()
 
 
@@ -112,7 +112,7 @@ class Interrupts:
 
     @property
     def first_name(self) -> str:
-        """What people call the first signal."""
+        """The name of the first signal for messages."""
         return _name(self._first or signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

@@ -1,5 +1,5 @@
-"""Standard streams that may be closed, full, of another encoding, or gone with their terminal: a run goes on, and its
-results are written, all the same."""
+"""Keeps a run going, and its results written, if standard streams are closed, full, in another encoding, or lost with
+their terminal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LastingStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """As of a stream, without secrets; never raises OSError."""
+        """Like a stream's, with secrets masked; never raises OSError."""
         try:
             self._stream.write(hidden(text))
             return len(text)
@@ -37,14 +37,14 @@ class LastingStream:
             return len(text)
 
     def flush(self) -> None:
-        """As of a stream; never raises OSError."""
+        """Like a stream's; never raises OSError."""
         try:
             self._stream.flush()
         except OSError as error:
             self._silence(error)
 
     def _silence(self, error: OSError) -> None:
-        """What is still buffered, and all that follows, goes nowhere."""
+        """Discard buffered and all further output."""
         if not isinstance(error, BrokenPipeError):
             self.lost = self.lost or error
         with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def last_through_everything() -> None:
             _open_nowhere(way)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # it was closed when Python started
+        if stream is None:  # closed before Python started
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         if isinstance(stream, LastingStream):
             continue
@@ -84,7 +84,7 @@ def _open_nowhere(way: int) -> None:
 
 
 def why_output_was_lost() -> str | None:
-    """Why standard output could not be written, in a few words; None where it could, or its reader went away."""
+    """Why standard output could not be written, in a few words; None if it could, or if its reader left."""
     with contextlib.suppress(ValueError):
         sys.stdout.flush()
     lost = getattr(sys.stdout, "lost", None)

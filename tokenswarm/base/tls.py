@@ -1,4 +1,4 @@
-"""How a server's certificate is checked: by the file that a description names, or by what the system says."""
+"""TLS verification: by the CA file of a description, or by the system's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenswarm.base.files import is_read_once
 
 _KEY_LOG = "SSLKEYLOGFILE"
 _AUTHORITIES = "SSL_CERT_FILE"
-"""What stands in it takes the place of the system's file, also where it cannot be read: then nobody is trusted."""
+"""This variable replaces the system's CA file, even if its file cannot be read; then nothing is trusted."""
 _lock = threading.Lock()
 
 

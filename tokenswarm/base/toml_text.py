@@ -1,4 +1,4 @@
-"""TOML as people write it: the one place where its text becomes values, and values its text.
+"""Reads and writes TOML.
 
 `tomllib` raises its own error for a wrong sign, and others for tables within tables without end and for numbers of
 thousands of digits; here they are one.
@@ -14,22 +14,22 @@ from copy import deepcopy
 from functools import lru_cache
 
 _MOST_DEEP = 100
-"""Tables and arrays within each other: a JSON Schema of some size has a dozen."""
+"""Deepest nesting of tables and arrays; a large JSON Schema has a dozen levels."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class NotToml(ValueError):
-    """This is no TOML that can be read; `str()` says why."""
+    """The text is not readable TOML; `str()` says why."""
 
 
 def decode(text: str) -> dict[str, object]:
     """The values of a TOML text. Raises NotToml."""
-    return deepcopy(_decoded(text))  # whoever asked may change them
+    return deepcopy(_decoded(text))  # the caller may change them
 
 
 @lru_cache(maxsize=256)
 def _decoded(text: str) -> dict[str, object]:
-    """A process asks for the same few descriptions and settings again and again."""
+    """Cached, since a process reads the same few descriptions and settings again and again."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -44,13 +44,13 @@ def _decoded(text: str) -> dict[str, object]:
 
 
 def _depth_beyond(value: object, left: int) -> bool:
-    """Whether there are more tables and arrays within each other than `left`."""
+    """Whether tables and arrays are nested deeper than `left`."""
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     return bool(inner) and (left <= 0 or any(_depth_beyond(each, left - 1) for each in inner))
 
 
 def toml_text(values: Mapping[str, object]) -> str:
-    """The values as TOML. What is None is left out, as TOML has no null and an absent key means just that."""
+    """The values as TOML. None is left out, since TOML has no null and an absent key means the same."""
     plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     tables = {key: value for key, value in values.items() if isinstance(value, Mapping)}
     blocks = ["\n".join(_lines(plain))]
@@ -67,12 +67,12 @@ def _key(key: str) -> str:
 
 
 def _string(text: str) -> str:
-    """A basic string: JSON's escapes are TOML's too, but for DEL."""
+    """A basic string: JSON's escapes are valid TOML, except for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
 
 
 def toml_value(value: object) -> str:
-    """A value as TOML has it in one line."""
+    """A value as TOML in one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""A call of a tool, as a model asks for it."""
+"""A tool call, as a model requests it."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ class ToolCall(NamedTuple):
     id: str = ""
 
     def as_part(self) -> dict[str, object]:
-        """As an assistant's message holds it in `tool_calls`."""
+        """The entry for `tool_calls` of an assistant message."""
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}

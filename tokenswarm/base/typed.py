@@ -1,4 +1,4 @@
-"""What is wrong with a command, told in the words that were typed: the option, and the variable of make behind it."""
+"""Reports command-line errors in the words that were typed: the option, and its make variable."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ OPTIONS_OF_KEYS = {
     "prompts.seed": "--seed",
     "endpoint.preset": "--endpoint",
 }
-"""Options that are short for values of a scenario."""
+"""Options that are shorthands for scenario values."""
 OTHER_VARIABLES = {"claims --gpus": "GPU_COUNT", "profile --scenario": "TO", "profile FILE": "DATA"}
-"""By command and option (or place): variables of make that are not called as their option is."""
+"""By command and option (or position): make variables whose names differ from the option's."""
 NO_VARIABLE = frozenset(
     {
         "--a",
@@ -56,11 +56,11 @@ NO_VARIABLE = frozenset(
         "profile --format",
     }
 )
-"""Options, of all commands or of one, that no target of the Makefile passes on."""
+"""Options, of all commands or of one, that no Makefile target passes on."""
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
-"""Where a command adds its parser."""
+"""The parsers to which a command adds its own."""
 _KINDS = {"int": "a whole number"}
-"""What a value of a type is called; any other that argparse names by its function is a number."""
+"""Names for values of a type; other types that argparse names by their function are numbers."""
 
 
 def name_of(option: str, command: str) -> str:
@@ -74,7 +74,7 @@ def name_of(option: str, command: str) -> str:
 
 
 def as_typed(sentence: str, arguments: Sequence[str]) -> str:
-    """The sentence with the option that was typed, and its variable of make, in the place of the key behind it."""
+    """The sentence with the typed option and its make variable in place of the internal key."""
     names = {word.partition("=")[0] for word in arguments}
     for key, option in OPTIONS_OF_KEYS.items():
         by_hand = any(f"{key}=" in word for word in arguments)
@@ -137,7 +137,7 @@ class CommandParser(argparse.ArgumentParser):
         return f"{parser._command()} has no option {option}{hint}; {parser._help()}"
 
     def _parser_of(self, typed: list[str]) -> CommandParser:
-        """The parser of the command, and of its verb, that these words are for."""
+        """The parser of the command and its verb in these words."""
         parser = self
         for word in typed:
             groups = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]

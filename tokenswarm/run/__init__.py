@@ -1,1 +1,1 @@
-"""The life of one run: prepare, measure, finish; and what watches it."""
+"""The life of one run (prepare, measure, finish) and its monitoring."""

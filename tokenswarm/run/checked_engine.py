@@ -1,4 +1,4 @@
-"""An engine that is up and was asked a first question: all that the runs against it share."""
+"""An engine that is up and has passed the check before the load: everything that runs against it share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SAID_AFTER_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CheckedEngine:
-    """The engine of a plan, and what was found out about it before any load."""
+    """The engine of a plan, and what was learned about it before any load."""
 
     plan: RunPlan
     engine: Engine
@@ -39,54 +39,54 @@ class CheckedEngine:
     notes: tuple[str, ...]
     """Sentences about the engine for each run.json."""
     gpus: GpuSampler | None
-    """This machine's GPUs, where the engine is on this machine."""
+    """This machine's GPUs, if the engine runs on this machine."""
 
     @property
     def model(self) -> str:
-        """The name under which the model is asked for."""
+        """The model name used in requests."""
         return self.preflight.model or ""
 
     @property
     def gpu_names(self) -> list[str]:
-        """The GPUs that are watched."""
+        """Names of the monitored GPUs."""
         return self.gpus.names if self.gpus else []
 
     @property
     def cost(self) -> CostRecord | None:
-        """What its GPUs cost, where that is known."""
+        """The price of its GPUs, if known."""
         return price(self.plan, self.engine, self.gpu_names)
 
     def announce(self, console: Console) -> None:
-        """Say which engine it is, and where the official SDK does not get along with it."""
+        """Print which engine it is, and any incompatibility with the official SDK."""
         engine = self.engine
         console.print(
             Text.assemble((engine.title, "bold"), f" {engine.version or ''}  model {self.model}  {engine.base_url}")
         )
-        if self.preflight.sdk_compatible is False:  # None: nobody asked
+        if self.preflight.sdk_compatible is False:  # None: not checked
             console.print(sdk_sentence(self.preflight), highlight=False, markup=False)
 
 
 def sdk_sentence(checked: PreflightRecord) -> str:
-    """Why an application that uses the official SDK could not switch to this endpoint by its base_url alone."""
+    """Why an application with the official SDK could not switch to this endpoint by changing only its base_url."""
     return f"openai SDK: base_url alone is not enough: {'; '.join(checked.sdk_notes)}"
 
 
 @dataclass(frozen=True, slots=True)
 class EngineTools:
-    """What brings an engine up and asks the first question; tests have their own."""
+    """Functions that start and check an engine; tests inject their own."""
 
     bring_up: Callable[[RunPlan, Path, Console], Engine] = bring_up
     preflight: Callable[[LoadToCheck], PreflightRecord] = preflight
     release: Callable[[Engine], None] = lambda engine: engine.stop()
-    """What becomes of the engine when its run is over."""
+    """What happens to the engine when its run is over."""
 
 
 @contextlib.contextmanager
 def checked_engine(
     plan: RunPlan, folder: Path, console: Console, interrupts: Interrupts, tools: EngineTools | None = None
 ) -> Iterator[CheckedEngine]:
-    """The engine of the plan, up and checked; released at the end, and killed by a second Ctrl-C, where it was started
-    here. Its log goes into `folder`. Raises UserError."""
+    """Context manager with the plan's engine, started and checked. An engine started here is released at the end, and
+    killed by a second Ctrl-C. Its log goes into `folder`. Raises UserError."""
     tools = tools or EngineTools()
     engine = tools.bring_up(plan, folder, console)
     try:
@@ -114,7 +114,7 @@ def checked_engine(
 
 @contextlib.contextmanager
 def _said_when_slow(console: Console, sentence: str) -> Iterator[None]:
-    """Say it where what is done takes so long that somebody wonders."""
+    """Print a line if the step takes noticeably long."""
     timer = threading.Timer(_SAID_AFTER_S, lambda: console.print(sentence, highlight=False, markup=False))
     timer.daemon = True
     timer.start()
@@ -125,7 +125,7 @@ def _said_when_slow(console: Console, sentence: str) -> Iterator[None]:
 
 
 def _with_recognised(plan: RunPlan, spec: EngineSpec | None) -> RunPlan:
-    """The plan of an endpoint that turned out to be an engine that is described."""
+    """The plan, with the engine that the endpoint was recognized as."""
     scenario = with_fields(plan.scenario, spec)
     if scenario is plan.scenario:
         return plan

@@ -1,5 +1,5 @@
-"""The fields by which an engine takes constraints, from its description into the scenario: its users send them, in
-whatever process they are, and run.json shows them."""
+"""Copies an engine's constraint fields from its description into the scenario, so that users in all processes send them
+and run.json shows them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokenswarm.scenario.model import Scenario
 
 
 def with_fields(scenario: Scenario, spec: EngineSpec | None) -> Scenario:
-    """The scenario, and each of a mix, with the engine's fields where it has none of its own."""
+    """The scenario (and each of a mix) with the engine's fields, unless it has its own."""
     if spec is None or not spec.constraints or scenario.endpoint.constraints:
         return scenario
     endpoint = scenario.endpoint.model_copy(update={"constraints": dict(spec.constraints)})

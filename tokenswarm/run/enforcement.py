@@ -1,6 +1,6 @@
-"""Does the engine enforce the constraint with which requests are sent? Several accept the field and ignore it.
+"""Checks whether the engine enforces the constraint of the requests. Several engines accept the field and ignore it.
 
-Asked for is a schema that the prompt argues against: who answers in free text did not enforce it.
+Sends a schema together with a prompt that argues against it: an engine that answers in free text does not enforce it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _WORDS_CHARS = 200
 
 @dataclass(frozen=True, slots=True)
 class Enforcement:
-    """Whether it does; None where nothing is to be enforced, or it cannot be told, which a note says. `words`: what it
-    answered where it does not."""
+    """The result: None if there is nothing to enforce or if it is unknown, which a note says. `words`: the answer if it
+    is not enforced."""
 
     enforced: bool | None = None
     words: str = ""
@@ -32,8 +32,8 @@ class Enforcement:
 
 
 def enforcement(load: LoadToCheck, ask: Callable[[LoadToCheck, Prompt], Answer] = send_alone) -> Enforcement:
-    """Ask for what each prompt argues against, until something is not enforced. Raises UserError (ENDPOINT) where the
-    engine refuses the constraint."""
+    """Send each prompt until a constraint is not enforced. Raises UserError (ENDPOINT) if the engine rejects the
+    constraint."""
     prompts = create(load.scenario, load.corpus, load.scenario.prompts.seed, fresh_salt()).argued_against()
     each = Enforcement()
     notes: list[str] = []
@@ -48,7 +48,7 @@ def enforcement(load: LoadToCheck, ask: Callable[[LoadToCheck, Prompt], Answer] 
 
 
 def _of(load: LoadToCheck, prompt: Prompt, answer: Answer) -> Enforcement:
-    """What one answer says. A prompt's conversation names the kind of constraint: `check regex`."""
+    """The result of one answer. The prompt's conversation names the kind of constraint: `check regex`."""
     kind = prompt.conversation.partition(" ")[2]
     if not answer.ok:
         why = error_words(load, answer, _WORDS_CHARS) or answer.error

@@ -1,4 +1,4 @@
-"""The engine of a run: the one at HOST, one that runs here already, or one that is started; and left running."""
+"""Provides the engine of a run: the one at HOST, one already running here, or a new one, which can be left running."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENGINE_LOG = "engine.log"
 
 
 def bring_up(plan: RunPlan, folder: Path, console: Console) -> Engine:
-    """The engine to load, ready. Its log goes into `folder` where it is started here. Raises UserError."""
+    """The engine to load, ready. If it is started here, its log goes into `folder`. Raises UserError."""
     if plan.engine is None:
         return _adopted(plan)
     there = running.find_matching(
@@ -41,8 +41,8 @@ def _adopted(plan: RunPlan) -> Engine:
 
 
 def _take_as(plan: RunPlan, engine: Engine) -> None:
-    """Call the engine at HOST what was asked for, where that is described as `like` what it tells of itself, and shows
-    what this one shows. Raises UserError (USAGE) where not."""
+    """Treat the engine at HOST as the requested one if its description is `like` the recognized engine. Raises
+    UserError (USAGE) otherwise."""
     wanted = load_description(plan.engine_name)
     if wanted.like != engine.name:
         raise UserError(
@@ -73,7 +73,7 @@ def _started(engine: EngineToStart, folder: Path, console: Console) -> Engine:
 
 
 def leave_running(engine: Engine, console: Console) -> None:
-    """Let an engine that was started here outlive this command, and say so."""
+    """Let an engine started here outlive this command, and say so."""
     if not engine.keep():
         return
     console.print(

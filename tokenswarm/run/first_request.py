@@ -1,6 +1,6 @@
-"""The first request of a load, sent before it: by the load's own client, on its path, with its headers and its body.
+"""Sends the load's first request before the load: with the load's own client, path, headers and body.
 
-Only the answer's length is cut, and the prompt has a salt of its own, so that the load finds nothing of it in a cache.
+Only the answer length is reduced, and the prompt has its own salt, so that the load does not hit it in the cache.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tokenswarm.workloads.corpus import Corpus
 
 MAX_TOKENS = 8
 LONGEST_WAIT_S = 120.0
-"""An engine that has just started compiles on its first request, so no limit of the scenario's is shorter here."""
+"""A freshly started engine compiles on its first request, so timeouts are at least this long."""
 _LEAST_WAIT_S, _TIMES_THE_FIRST = 20.0, 20.0
-"""How long a further question waits at least, and how many times as long as the first answer took."""
+"""Timeout of further requests: at least this long, and this many times the first answer's time."""
 FURTHER_S = 240.0
-"""How long all further questions may take together."""
+"""Time limit for all further requests together."""
 _SHORTEST_WAIT_S = 1.0
 _REQUEST_ID = "tokenswarm-check"
 
@@ -43,20 +43,19 @@ class LoadToCheck:
     api_key: str | None = None
     longest_wait_s: float = LONGEST_WAIT_S
     until: float | None = None
-    """Moment, by time.monotonic, at which the check is over; None before the first answer."""
+    """When the check must end, by time.monotonic; None before the first answer."""
 
     @property
     def wait_s(self) -> float:
-        """How long a question may wait now."""
-        if self.until is None:  # a scenario that allows a first token more time means it
+        """The current timeout of a request."""
+        if self.until is None:  # respect a scenario that allows more time for the first token
             allowed_s = self.scenario.timeouts.first_token_s if self.longest_wait_s == LONGEST_WAIT_S else 0.0
             return max(self.longest_wait_s, allowed_s)
         return max(_SHORTEST_WAIT_S, min(self.longest_wait_s, self.until - time.monotonic()))
 
     def after(self, first_answer_s: float | None) -> LoadToCheck:
-        """For what is asked once the engine has answered, in so many seconds: one that is silent now has come to a
-        stop, and is not waited for as long as one that starts. All of it together ends FURTHER_S after the first
-        call."""
+        """The settings for requests after a first answer that took `answered_s`: an engine that is silent now has
+        stopped, so the timeouts are shorter than during a start. All of them end FURTHER_S after the first call."""
         if first_answer_s is None:
             return self
         wait_s = min(LONGEST_WAIT_S, max(_LEAST_WAIT_S, _TIMES_THE_FIRST * first_answer_s))
@@ -65,34 +64,34 @@ class LoadToCheck:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where it goes, and in which form. Raises UserError as the form does."""
+        """The endpoint. Raises UserError like its form."""
         return Endpoint(self.base_url, self.scenario.endpoint.form())
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What must not be shown of what the endpoint says."""
+        """Keys to mask in what the endpoint says."""
         return keys_of(self.api_key, self.endpoint.form.secrets)
 
 
 def error_words(load: LoadToCheck, answer: Answer, most_chars: int) -> str:
-    """What the server said of a failed answer, on one line, without keys; empty where it said nothing."""
+    """The server's message about a failed answer, on one line, with keys masked; empty if there is none."""
     return " ".join(masked(answer.error_detail, load.keys).split())[:most_chars]
 
 
 def first_prompt(scenario: Scenario, corpus: Corpus) -> Prompt:
-    """A prompt as the load's first one is: of its form and length, with text that the load does not share."""
+    """A prompt in the form and length of the load's first one, with text that the load does not share."""
     workload = create(scenario, corpus, scenario.prompts.seed, fresh_salt())
     return next(iter(workload.session("warmup", 0)))
 
 
 def send_first_request(load: LoadToCheck) -> Answer:
-    """Send it and wait for the outcome. In a thread of its own, whose event loop ends with it: this process has
-    signals and children to see to. Raises nothing on behalf of the network or the engine."""
+    """Send it and wait for the outcome. Runs in a separate thread with its own event loop, since this process must
+    handle signals and children. Raises no errors of the network or the engine."""
     return send_alone(load, first_prompt(load.scenario, load.corpus))
 
 
 def send_alone(load: LoadToCheck, prompt: Prompt, most_tokens: int = MAX_TOKENS) -> Answer:
-    """The same of any prompt, with an answer of at most `most_tokens` tokens."""
+    """The same for any prompt, with an answer of at most `most_tokens` tokens."""
     output, endpoint = load.scenario.output, load.scenario.endpoint
     body = request_body(constant_body(load.model, output, endpoint), prompt, output.max_tokens, endpoint)
     path = path_of(prompt, endpoint)
@@ -102,13 +101,13 @@ def send_alone(load: LoadToCheck, prompt: Prompt, most_tokens: int = MAX_TOKENS)
     def ask() -> None:
         try:
             outcome.append(_ask(load, body, path))
-        except BaseException as error:  # raised again by whoever waits
+        except BaseException as error:  # raised again in the waiting thread
             outcome.append(error)
 
-    thread = threading.Thread(target=ask, daemon=True)  # a second Ctrl-C must not wait for an engine that is silent
+    thread = threading.Thread(target=ask, daemon=True)  # a second Ctrl-C must not wait for a silent engine
     thread.start()
     while thread.is_alive():
-        thread.join(0.1)  # in pieces, so that a signal is seen to
+        thread.join(0.1)  # in short waits, so that signals are handled
     if isinstance(outcome[0], BaseException):
         raise outcome[0]
     outcome[0].error_detail = without_prompt(outcome[0].error_detail, prompt)
@@ -118,7 +117,7 @@ def send_alone(load: LoadToCheck, prompt: Prompt, most_tokens: int = MAX_TOKENS)
 def _ask(load: LoadToCheck, body: dict[str, object], path: str) -> Answer:
     import gevent
 
-    wait_s = load.wait_s  # for all of a short answer, so that one which trickles in holds nobody for longer
+    wait_s = load.wait_s  # for the whole short answer, so that one that trickles in does not take longer
     limits = Timeouts(load.scenario.timeouts.connect_s, wait_s, wait_s, wait_s)
     client = LLMClient(load.endpoint, limits, load.api_key)
     try:

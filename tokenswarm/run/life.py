@@ -1,5 +1,5 @@
-"""The life of one run: prepared, measured, finished. `load`, `soak` and the runs of `compare` live it by `LoadRun`,
-those that are started in the web UI by `web_run.WebRun`; what both do is in `RunLife`.
+"""The life of one run: prepare, measure, finish. `load`, `soak` and the runs of `compare` use `LoadRun`; runs started
+in the web UI use `web_run.WebRun`. Their common part is `RunLife`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ from tokenswarm.scenario.abort import Abort
 def run_load(
     options: LoadOptions, console: Console, watch: Watch | None = None, tools: LoadTools | None = None
 ) -> RunOutcome:
-    """Run a scenario against an engine and leave a run folder. Stops whatever it started. `watch` looks on meanwhile.
-
-    Raises UserError for what is wrong before anything was measured.
+    """Run a scenario against an engine and write a run folder. Stops whatever it started. `watch` observes the run.
+    Raises UserError for faults before anything was measured.
     """
     plan = resolve(options)
     with (
@@ -57,8 +56,7 @@ def run_load(
 
 
 class RunLife:
-    """What every run does to its engine: a cold cache before it, somebody who watches during it, and both told of in
-    run.json after it."""
+    """What every run does with its engine: empty the cache before, monitor during, record both in run.json after."""
 
     checked: CheckedEngine
     folder: Path
@@ -69,8 +67,8 @@ class RunLife:
         self._telemetry: Telemetry | None = None
 
     def _empty_cache(self, wanted: bool, salt: str, fresh: bool) -> None:
-        """Empty the prefix cache, of what the preflight asked too: nothing of ours is in flight yet. `fresh`: the salt
-        is new with this run."""
+        """Empty the prefix cache, including the preflight's requests, while nothing of ours is in flight. `fresh`: the
+        salt is new in this run."""
         self._cache_reset = reset_cache(self.checked.engine, wanted)
         self._cache_note = reset_note(self._cache_reset, wanted, salt, fresh)
 
@@ -80,7 +78,7 @@ class RunLife:
             manifest.notes.append(self._cache_note)
 
     def _new_telemetry(self, on_sample: Callable[[float, dict[str, float | None]], None] | None = None) -> Telemetry:
-        """Who watches the engine and the GPUs during this run; not started yet."""
+        """The telemetry of engine and GPUs for this run; not started yet."""
         engine = self.checked.engine
         self._telemetry = Telemetry(
             engine, self.folder, gpus=self.checked.gpus, samplers=engine.samplers(), on_sample=on_sample
@@ -95,7 +93,7 @@ class RunLife:
 
 @dataclass(frozen=True, slots=True)
 class LoadTools:
-    """What a run starts; tests have their own."""
+    """Functions that start a run's parts; tests inject their own."""
 
     engine: EngineTools = field(default_factory=EngineTools)
     locust: Callable[..., LocustProcesses] = LocustProcesses.headless
@@ -103,7 +101,7 @@ class LoadTools:
 
 
 class LoadRun(RunLife):
-    """A run from the command line, with an engine of its own: a context manager that stops what it started."""
+    """A run from the command line with its own engine: a context manager that stops what it started."""
 
     def __init__(
         self,
@@ -132,9 +130,8 @@ class LoadRun(RunLife):
     # ---- prepare
 
     def prepare(self) -> None:
-        """Engine up, endpoint checked, cache emptied, run.json written; where that fails, no folder is left.
-
-        Raises UserError.
+        """Start the engine, check the endpoint, empty the cache, write run.json. Leaves no folder if that fails. Raises
+        UserError.
         """
         plan = self.plan
         run_id, self.folder = make_run_folder(
@@ -153,7 +150,7 @@ class LoadRun(RunLife):
             self._tell_cache(self.manifest)
             write_manifest(self.folder, self.manifest)
         except BaseException as error:
-            self._cleanup.close()  # the engine first: it writes into the folder
+            self._cleanup.close()  # the engine first, since it writes into the folder
             _drop(self.folder, keep_log=isinstance(error, UserError) and error.code is Exit.ENGINE)
             raise
         self.outcome = RunOutcome(self.folder)
@@ -180,7 +177,7 @@ class LoadRun(RunLife):
         ).manifest(run_id)
 
     def _descriptor_note(self) -> list[str]:
-        """Too few open files fail requests that the engine never sees, so it is told before that happens."""
+        """A note about too few file descriptors, which would fail requests that the engine never sees."""
         load, plan = self.plan.scenario.load, self.plan
         connections = math.ceil((load.max_in_flight if load.rate is not None else load.most_users) / plan.workers)
         missing = 0 if plan.master is not None else descriptors_missing(connections)
@@ -196,7 +193,7 @@ class LoadRun(RunLife):
 
     def _announce(self) -> None:
         self.checked.announce(self.console)
-        for note in [] if self.checked.engine.simulated else self.manifest.notes:  # run.json has them in any case
+        for note in [] if self.checked.engine.simulated else self.manifest.notes:  # they are in run.json in any case
             self.console.print(f"note: {note}", highlight=False)
         hint = advice(self.plan.scenario.load, self.plan.scenario.output.max_tokens, self.plan.workers)
         if hint is not None and self.plan.master is None:
@@ -205,11 +202,10 @@ class LoadRun(RunLife):
     # ---- measure
 
     def measure(self) -> None:
-        """Load the engine until the run ends, by itself or because something or somebody ends it; `outcome` says how.
-
-        Raises UserError where the load generator cannot be started.
+        """Load the engine until the run ends, by itself or early; `outcome` says how. Raises UserError if the load
+        generator cannot be started.
         """
-        self.interrupts.on_first = lambda: None  # from here on there is a run to end in good order
+        self.interrupts.on_first = lambda: None  # from here on there is a run to end gracefully
         telemetry = self._new_telemetry()
         locust = self._start_locust()
         telemetry.start()
@@ -225,7 +221,7 @@ class LoadRun(RunLife):
                     self._watch.begin(self.folder, self.plan.scenario)
                 record = RunRecord(self.folder, self.manifest, self.outcome)
                 RunMonitor(record, locust, self.checked.engine, telemetry, progress, self._watch).follow()
-        except BaseException:  # such as a closed pipe on stdout: nobody follows the run any more
+        except BaseException:  # such as a closed pipe on stdout: the run is no longer followed
             locust.ask_to_stop()
             raise
         finally:
@@ -258,7 +254,7 @@ class LoadRun(RunLife):
     # ---- finish
 
     def finish(self) -> RunOutcome:
-        """Complete run.json, and leave the engine running where that was asked for. Raises UserError(RESULTS)."""
+        """Complete run.json, and leave the engine running if requested. Raises UserError(RESULTS)."""
         outcome, manifest = self.outcome, self.manifest
         if self.interrupts.interrupted and outcome.status != "aborted":
             outcome.status, outcome.interrupted_at = "interrupted", self.interrupts.first_at
@@ -275,7 +271,7 @@ class LoadRun(RunLife):
 
 
 def _drop(folder: Path, keep_log: bool) -> None:
-    """A run that never began leaves no folder, unless the engine's log in it says why."""
+    """Remove the folder of a run that never began, unless it has the engine's log."""
     with contextlib.suppress(OSError):
         if not keep_log:
             (folder / ENGINE_LOG).unlink(missing_ok=True)
@@ -283,12 +279,12 @@ def _drop(folder: Path, keep_log: bool) -> None:
 
 
 def interruption(interrupts: Interrupts) -> Abort:
-    """The first signal as a reason why the run ended early."""
+    """The first signal, as the reason for the early end."""
     return Abort("interrupted", Exit.INTERRUPTED, f"the run was interrupted by {interrupts.first_name}")
 
 
 def _note_lost_workers(manifest: Manifest) -> None:
-    """A worker that vanished took its last rows with it, which no figure shows."""
+    """Note lost workers: their last rows are missing, which no figure shows."""
     lost = manifest.counts.workers_lost if manifest.counts else None
     if lost:
         sentence = (

@@ -1,4 +1,4 @@
-"""The Locust processes of a run, as the command line sees them: started, listened to, stopped."""
+"""Starts, follows and stops the Locust processes of a run, for the command line."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tokenswarm.scenario.model import Scenario
 
 _LOCUST = (sys.executable, "-m", "tokenswarm.locust_main")
 LOG_NAME = "locust.log"
-"""As `generator.plan` reads them; it is not imported here, since the generator's imports take a while."""
+"""The names that `generator.plan` reads; not imported from there, since the generator's imports are slow."""
 _POLL_S = 0.25
 _EXIT_GRACE_S = 20.0
 _STOP_S = 60.0
-"""How long a run may take to end once it was asked to: what is in flight is cancelled, workers hand over their rows."""
+"""Time limit for a run to end after a stop: requests in flight are cancelled, workers hand over their rows."""
 _NOT_BEGUN_S = 3.0
-"""The same of a run that has not begun: there is nothing to hand over, and a leader that waits for workers of other
-machines hears nothing meanwhile."""
+"""The same for a run that has not begun: there is nothing to hand over, and a leader that waits for workers on other
+machines does not listen."""
 _LEAVES_S = 5.0
 _MOST_REPLACED = 20
-"""Workers that are started in place of others, so that one that always ends does not do so for ever."""
+"""Most replacement workers, so that one that always ends is not replaced forever."""
 _SAYS = "tokenswarm: "
-"""How a sentence of ours begins in Locust's log."""
+"""How our messages begin in Locust's log."""
 _OWN_CODES = frozenset(code.value for code in Exit) - {Exit.PASSED, Exit.USAGE}
 """Locust itself ends with 0, 1 or 2."""
 _BETWEEN_TRACEBACKS = ("During handling of the above exception", "The above exception was the direct cause")
@@ -45,25 +45,24 @@ _LOCAL_WORKERS_WAIT_S, _REMOTE_WORKERS_WAIT_S = 60, 1800
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """What the process that leads the others (or is alone) is started with."""
+    """How the leading (or only) process is started."""
 
     locustfiles: Collection[Path]
     base_url: str
     arguments: Sequence[str]
-    """Further arguments of Locust, for the leader alone."""
+    """Further Locust arguments, only for the leader."""
     variables: Mapping[str, str]
-    """Its environment beside this process's own."""
+    """Additions to its environment."""
 
 
 class LocustProcesses:
-    """One local Locust process, or a master with workers; each in a session of its own, so that Ctrl-C in the
-    terminal reaches only the command line.
+    """One local Locust process, or a master with workers; each in its own session, so that Ctrl-C in the terminal
+    reaches only the command line.
     """
 
     def __init__(self, leader: Leader, log: Path, workers: int, master: tuple[str, int] | None) -> None:
-        """`workers` 0: the leader generates the load itself.
-
-        `master` is the address at which workers from other machines are awaited; without it they are started here.
+        """`workers` 0: the leader generates the load itself. `master`: the address for workers on other machines;
+        without it, workers are started here.
         """
         self._log_path = log
         self._socket, theirs = socket.socketpair()
@@ -96,7 +95,7 @@ class LocustProcesses:
     def headless(
         cls, scenario: Scenario, folder: Path, base_url: str, workers: int, master: tuple[str, int] | None = None
     ) -> LocustProcesses:
-        """One run, in a folder that holds its run.json."""
+        """The processes of one run, whose folder has its run.json."""
         # Without --only-summary Locust would write its statistics into the log every two seconds.
         leading = [
             "--headless",
@@ -128,12 +127,12 @@ class LocustProcesses:
         )
 
     def events(self) -> Iterator[Mapping[str, object] | None]:
-        """What the leader reports, as it comes; None at least four times a second. Ends when the leader does."""
+        """The leader's reports as they come, and None at least four times a second. Ends when the leader does."""
         while True:
             ready, _, _ = select.select([self._socket], [], [], _POLL_S)
             if self._asked_at is not None and time.monotonic() - self._asked_at > self._stop_s:
                 self._given_up = True
-                self.kill()  # a user's code that never lets go, say; what was written is kept
+                self.kill()  # for example user code that never yields; what was written is kept
             if not ready:
                 yield None
                 continue
@@ -153,14 +152,14 @@ class LocustProcesses:
         return _STOP_S if self._heard else _NOT_BEGUN_S
 
     def ask_to_stop(self) -> None:
-        """Let the run end now, gracefully: rows are handed over."""
+        """End the run gracefully: rows are handed over."""
         if self._asked_at is None:
             self._asked_at = time.monotonic()
         self.tell("stop")
 
     @property
     def asked_to_stop(self) -> bool:
-        """Whether the run was to end before its time."""
+        """Whether the run was asked to stop."""
         return self._asked_at is not None
 
     def tell(self, what: str, **facts: object) -> None:
@@ -169,7 +168,7 @@ class LocustProcesses:
             self._socket.sendall(json.dumps({"do": what, **facts}).encode() + b"\n")
 
     def log_tail(self, lines: int = 12) -> list[str]:
-        """The last lines that Locust printed; of a traceback the error alone, and where the rest is."""
+        """The last lines of Locust's output; of a traceback only the error, and where the rest is."""
         printed = self._log_lines()
         kept = without_tracebacks(printed)
         cut = [] if len(kept) == len(printed) else [f"(the traceback is in {self._log_path})"]
@@ -183,15 +182,14 @@ class LocustProcesses:
         return [line for line in text.splitlines() if line.strip()]
 
     def failure(self) -> UserError:
-        """Why the leader has ended before it had to: its own sentence where it ended by an exit code of ours, else
-        what it printed last."""
+        """Why the leader ended early: its own sentence if it used one of our exit codes, otherwise its last output."""
         if self._given_up:
             return UserError(
                 Exit.LOAD_GENERATOR,
                 f"the load generator had not ended {self._stop_s:g} s after it was asked to, and was killed; the rows "
                 "that it wrote are kept.",
             )
-        with contextlib.suppress(subprocess.TimeoutExpired):  # it has closed its socket, so it is about to leave
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it closed its socket, so it is about to exit
             self.leader.wait(_LEAVES_S)
         return self._failure_of(self.leader) or UserError(
             Exit.LOAD_GENERATOR,
@@ -202,8 +200,8 @@ class LocustProcesses:
         )
 
     def ended_workers(self, then: str, badly: bool = False) -> list[str]:
-        """A sentence for each worker of this machine that has ended by itself since the last call. `then`: what comes
-        of it, where the worker did not say why it ended. `badly`: leave out those that ended in good order."""
+        """A sentence for each local worker that ended by itself since the last call. `then`: the consequence, if the
+        worker gave no reason. `badly`: leave out those that ended normally."""
         sentences = []
         for number, worker in enumerate(self.workers, 1):
             ended = worker.poll() not in ((None, 0) if badly else (None,))
@@ -217,14 +215,14 @@ class LocustProcesses:
         return sentences
 
     def replace_ended_workers(self) -> None:
-        """Start another worker for each one of this machine that has ended, a few times at most."""
+        """Replace each local worker that has ended, a few times at most."""
         for number, worker in enumerate(self.workers):
             if worker.poll() is not None and self._replaced < _MOST_REPLACED:
                 self._replaced += 1
                 self.workers[number] = self._start(self._worker_command, self._inherited, ())
 
     def dead_worker(self) -> UserError | None:
-        """Of the workers that were started here, one that has ended by itself."""
+        """A local worker that ended by itself, or None."""
         for number, worker in enumerate(self.workers, 1):
             if worker.poll() is not None:
                 return self._failure_of(worker) or UserError(
@@ -244,11 +242,11 @@ class LocustProcesses:
         return UserError(Exit(process.returncode), sentences[-1].removeprefix(_SAYS)) if sentences else None
 
     def end(self) -> None:
-        """Wait a little for all processes to leave, then make them."""
+        """Wait a little for all processes to exit, then kill them."""
         deadline = time.monotonic() + _EXIT_GRACE_S
         for process in [self.leader, *self.workers]:
             if process is not self.leader and self.leader.returncode not in (None, 0):
-                break  # nobody is left to tell the workers that it is over, nor to take their rows
+                break  # nothing is left to stop the workers or to take their rows
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.1, deadline - time.monotonic()))
         self.kill()
@@ -257,14 +255,14 @@ class LocustProcesses:
         self._socket.close()
 
     def kill_at_once(self) -> None:
-        """End all processes without waiting; made for a signal handler, so it takes none of Popen's locks."""
+        """Kill all processes without waiting; for signal handlers, so it takes none of Popen's locks."""
         for process in [self.leader, *self.workers]:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
 
     def kill(self) -> None:
-        """End all processes at once."""
+        """Kill all processes."""
         for process in [self.leader, *self.workers]:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -273,7 +271,7 @@ class LocustProcesses:
 
 
 def _how(process: subprocess.Popen) -> str:
-    """` by signal 9 (often a lack of memory)`, ` with 1`; nothing of one whose end nobody saw."""
+    """` by signal 9 (often a lack of memory)`, ` with 1`; empty if unknown."""
     code = process.returncode
     if code is None:
         return ""
@@ -282,13 +280,13 @@ def _how(process: subprocess.Popen) -> str:
 
 
 class _LinksWithoutCommas:
-    """Locust takes a comma for the end of a path: a folder with one in its name is reached by a link."""
+    """Links to files with a comma in their path, which Locust would split there."""
 
     def __init__(self) -> None:
         self._folder: Path | None = None
 
     def path_to(self, file: Path) -> Path:
-        """The file, by a path that has no comma."""
+        """A path to the file without a comma."""
         if "," not in str(file):
             return file
         if self._folder is None:
@@ -302,18 +300,18 @@ class _LinksWithoutCommas:
         return link / file.name.replace(",", "_")
 
     def remove(self) -> None:
-        """Remove the links, not what they lead to."""
+        """Remove the links, not their targets."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def quoted(sentence: str, lines: Sequence[str]) -> str:
-    """The sentence, and under it what a log says."""
+    """The sentence followed by log lines."""
     return sentence + (" It said:" + "".join(f"\n  | {line}" for line in lines) if lines else "")
 
 
 def without_tracebacks(lines: Iterable[str]) -> list[str]:
-    """The lines of a log without those that only a traceback has; the errors themselves stay."""
+    """The lines of a log without the frames of tracebacks; the errors themselves stay."""
     kept, inside = [], False
     for line in lines:
         if line.lstrip().startswith("Traceback (most recent call last)"):
@@ -327,7 +325,7 @@ def without_tracebacks(lines: Iterable[str]) -> list[str]:
 
 
 def users_arguments(scenario: Scenario) -> list[str]:
-    """Locust's arguments for so many users as the scenario has; in its start form they can be changed."""
+    """Locust's arguments for the scenario's users; they can be changed in its start form."""
     load = scenario.load
     users = load.users if load.rate is None else load.max_in_flight
     spawn_rate = load.spawn_rate if load.rate is None else load.max_in_flight
@@ -340,5 +338,5 @@ def following(host: str, port: int) -> list[str]:
 
 
 def worker_command(host: str, port: int) -> list[str]:
-    """What to run on another machine: it gets locustfile and plan from the master."""
+    """The command for another machine, which gets locustfile and plan from the master."""
     return [*_LOCUST, "-f", "-", *following(host, port)]

@@ -1,4 +1,4 @@
-"""Follows a run that goes on: hears the load generator, keeps run.json up to date, and ends the run where it must."""
+"""Follows a run: listens to the load generator, keeps run.json up to date, and ends the run if necessary."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ from tokenswarm.scenario.model import Scenario
 
 @dataclass(slots=True)
 class RunOutcome:
-    """How a run ended, before anybody looks at its figures."""
+    """How a run ended, without regard to its figures."""
 
     folder: Path
     status: str = "failed"
-    """complete | interrupted | aborted | failed, as run.json has it."""
+    """complete | interrupted | aborted | failed, as in run.json."""
     error: UserError | None = None
-    """Why it ended early; what was measured until then is in the folder."""
+    """Why it ended early; the measurements until then are in the folder."""
     interrupted_at: float | None = None
     """When the first signal came, on the monotonic clock."""
 
 
 class Watch(Protocol):
-    """Somebody who looks on while a run goes on, such as a soak."""
+    """An observer of a run, such as a soak."""
 
     progress_interval_s: float
-    """Pause between two lines of progress where there is no terminal."""
+    """Seconds between two lines of progress without a terminal."""
     engine_gone: Exit
     """Exit code of a run whose engine ended."""
 
     def begin(self, folder: Path, scenario: Scenario) -> None:
-        """The run is about to be loaded."""
+        """Called before the load."""
 
     def look(self, live: Mapping[str, object] | None) -> Abort | None:
         """Called several times a second; `live` is the load generator's latest report, or None if there is no new one.
-        What it returns ends the run."""
+        A returned reason ends the run."""
 
     def over(self, outcome: RunOutcome) -> None:
-        """The load has ended and run.json is written; what was started still runs."""
+        """Called when the load has ended and run.json is written, before engines are stopped."""
 
 
 class PhaseEvent(msgspec.Struct):
-    """What the load generator tells when a phase begins; moments in unix seconds."""
+    """The load generator's event at the start of a phase; times in unix seconds."""
 
     name: str
     start: float
@@ -70,22 +70,22 @@ class _Fatal(msgspec.Struct):
 
 
 def mark_measured_phase(telemetry: Telemetry, event: Mapping[str, object]) -> None:
-    """Have the engine's histograms read where the measured phase begins and ends, as the load generator's events
-    "phase" and "done" tell: the engine's own latencies are those in between."""
+    """Read the engine's histograms at the start and end of the measured phase, by the load generator's events "phase"
+    and "done"; their difference gives the engine's own latencies."""
     if event["event"] == "done":
         if any(phase.name == "measure" for phase in msgspec.convert(event["end"], LoadEnd).phases):
-            telemetry.mark("end", time.time())  # where nobody told of the drain: the run was stopped
+            telemetry.mark("end", time.time())  # without a drain event: the run was stopped
         return
     phase = msgspec.convert(event, PhaseEvent)
     if phase.name == "measure":
-        telemetry.mark("start", present(phase.measure_start))  # told a little ahead if there are several workers
+        telemetry.mark("start", present(phase.measure_start))  # sent slightly early if there are several workers
     elif phase.name == "drain":
         telemetry.mark("end", present(phase.measure_end))
 
 
 @dataclass(slots=True)
 class RunRecord:
-    """What is known of a run so far: `manifest` becomes its run.json."""
+    """What is known about a run so far; `manifest` becomes its run.json."""
 
     folder: Path
     manifest: Manifest
@@ -93,7 +93,7 @@ class RunRecord:
 
 
 class RunMonitor:
-    """One run's follower. What it learns goes into the record."""
+    """Follows one run and fills the record."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class RunMonitor:
                 self._began = True
             if self._watch is not None:
                 self._obey(self._watch.look(event if event is not None and event["event"] == "live" else None))
-        unbegun = self._locust.asked_to_stop and not self._began  # nothing was lost with it
+        unbegun = self._locust.asked_to_stop and not self._began  # nothing was lost
         if not self._done and self._outcome.error is None and not unbegun:
             self._load_generator_failed(self._locust.failure())
         if self._outcome.status != "aborted":
@@ -151,10 +151,10 @@ class RunMonitor:
             self._locust.ask_to_stop()
 
     def _look_at_workers(self) -> None:
-        """One that ends before the run begins is waited for in vain; later, the run goes on without it, and says so."""
+        """A worker that ends before the run begins fails the run; later, the run continues without it and says so."""
         if not self._began and self._outcome.error is None and (failure := self._locust.dead_worker()) is not None:
             self._load_generator_failed(failure)
-            self._locust.kill()  # a leader that waits for its workers hears nothing
+            self._locust.kill()  # a leader that waits for its workers does not listen
         elif self._began and not self._done:
             for sentence in self._locust.ended_workers("the run continues without it and will be INVALID", badly=True):
                 self._progress.say(sentence)
@@ -173,7 +173,7 @@ class RunMonitor:
             self._locust.ask_to_stop()
 
     def _fail(self, rule: str, code: Exit, sentence: str, lead: str = "", lines: list[str] | None = None) -> None:
-        """The run has failed. `lines` are of a log: shown, but not kept in run.json."""
+        """Fail the run. `lines` of a log are shown, but not kept in run.json."""
         shown = "".join(f"\n  | {line}" for line in lines or [])
         self._outcome.error = UserError(code, f"{sentence} {lead}:{shown}" if shown else sentence)
         self._manifest.ended_early = Abort(rule, code, sentence.rstrip(".")).record()
@@ -190,7 +190,7 @@ class RunMonitor:
             self._fail("stopped", Exit.LOAD_GENERATOR, self._stopped_sentence())
 
     def _stopped_sentence(self) -> str:
-        """Of a run that ended in good order before its time, though nobody here wanted it."""
+        """A sentence about a run that ended early and gracefully, but not by us."""
         measure = next((phase for phase in self._manifest.phases if phase.name == "measure"), None)
         measured_s = 0.0 if measure is None or measure.end is None else max(0.0, measure.end - measure.start)
         wanted_s = self._manifest.load.duration_s
@@ -201,7 +201,7 @@ class RunMonitor:
         )
 
     def _phase(self, event: Mapping[str, object]) -> None:
-        """Keep run.json up to date, so that a run that dies can still be read."""
+        """Update run.json, so that a run that dies can still be read."""
         mark_measured_phase(self._telemetry, event)
         phase = msgspec.convert(event, PhaseEvent)
         self._progress.phase(phase.name)
@@ -217,5 +217,5 @@ class RunMonitor:
         self._keep_manifest()
 
     def _keep_manifest(self) -> None:
-        with contextlib.suppress(UserError):  # a full disk is noticed, and said, where rows are written
+        with contextlib.suppress(UserError):  # a full disk is noticed and reported where rows are written
             write_manifest(self._folder, self._manifest)

@@ -1,7 +1,6 @@
-"""Before any load: will the endpoint take it?
-
-The first request of the load is sent in its exact form, by the load's own client. What the endpoint says otherwise (its
-list of models) is advice; what the official SDK makes of it is for information (see `sdk_check`).
+"""Checks before any load whether the endpoint accepts it, by sending the load's first request in its exact form with
+the load's own client. The endpoint's list of models is only advice, and the result of the official SDK is for
+information (see `sdk_check`).
 """
 
 from __future__ import annotations
@@ -40,13 +39,13 @@ _HINTS = (
     (("max_tokens", "too large"), "output.max_tokens=..."),
     (("max_tokens", "at most"), "output.max_tokens=..."),
 )
-"""The setting that helps where the server's words hold all of these."""
+"""The setting that helps if the server's message contains all of these words."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelList:
-    """What the endpoint lists. `names` is None where it gives no list; `why` says so. `moved_to`: where a redirect
-    pointed, which is never followed: it could carry the API key to another host."""
+    """The endpoint's list of models. `names` is None if there is no list; `why` says why. `moved_to`: target of a
+    redirect, which is never followed, since it could send the API key to another host."""
 
     names: list[str] | None = None
     why: str = ""
@@ -55,13 +54,13 @@ class ModelList:
 
     @property
     def concrete(self) -> list[str]:
-        """Those that are the name of one model."""
+        """The names that denote a single model."""
         return [name for name in self.names or [] if not is_pattern(name)]
 
 
 @dataclass(frozen=True, slots=True)
 class CheckTools:
-    """What asks the endpoint; tests have their own."""
+    """Functions that query the endpoint; tests inject their own."""
 
     models: Callable[[Endpoint, str | None], ModelList] = field(default_factory=lambda: listed_models)
     first: Callable[[LoadToCheck], Answer] = send_first_request
@@ -70,10 +69,9 @@ class CheckTools:
 
 
 def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRecord:
-    """What the endpoint can do.
-
-    `load.model` "" means the only (or first) one that the endpoint lists. Raises UserError: ENDPOINT when it cannot be
-    reached or refuses the load's first request, AUTH for a refused key, MODEL for a model that it does not serve.
+    """What the endpoint supports. `load.model` "" means the only (or first) listed model. Raises UserError: ENDPOINT if
+    it cannot be reached or rejects the load's first request, AUTH for a rejected key, MODEL for a model that it does
+    not serve.
     """
     tools = tools or CheckTools()
     endpoint, started = load.endpoint, time.monotonic()
@@ -102,7 +100,7 @@ def preflight(load: LoadToCheck, tools: CheckTools | None = None) -> PreflightRe
 
 
 def listed_models(endpoint: Endpoint, api_key: str | None) -> ModelList:
-    """Ask for the list of models. Raises UserError (ENDPOINT) where nothing answers at all."""
+    """Get the list of models. Raises UserError (ENDPOINT) if nothing answers at all."""
     if not endpoint.form.path(MODELS):
         return ModelList(None, "endpoint.models_path is empty")
     try:
@@ -148,7 +146,7 @@ def _only_choice(listed: ModelList, endpoint: Endpoint, api_key: str | None) -> 
 
 
 def _notes(load: LoadToCheck, listed: ModelList, answer: Answer) -> list[str]:
-    """What a reader of the run should know of the endpoint."""
+    """Notes about the endpoint for readers of the run."""
     notes = []
     if listed.names is None or not listed.names:
         notes.append(f"The endpoint does not list its models ({listed.why}): {load.model} was taken as given.")
@@ -226,7 +224,7 @@ def _wants_key(endpoint: Endpoint, api_key: str | None, in_its_words: str) -> Us
 
 
 def _path_hint(load: LoadToCheck, endpoint: Endpoint) -> str:
-    """What else may be wrong with a path that is not there."""
+    """A hint for a path that does not exist."""
     if not endpoint.prefix.endswith("/v1") and not load.scenario.endpoint.preset:
         return (
             " (the path in HOST is used as it stands: is /v1 missing at its end? Others: ENDPOINT=azure and the "
@@ -236,7 +234,7 @@ def _path_hint(load: LoadToCheck, endpoint: Endpoint) -> str:
 
 
 def _by_sdk(tools: CheckTools, load: LoadToCheck, endpoint: Endpoint) -> SdkResult:
-    """What the SDK makes of it, where it can be told what the endpoint wants."""
+    """The result of the SDK, if it can be configured for the endpoint."""
     settings = load.scenario.endpoint
     if settings.api != "chat" or endpoint.form.path(CHAT) != CHAT:
         return SdkResult(

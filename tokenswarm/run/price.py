@@ -1,4 +1,4 @@
-"""What the GPUs of a run cost."""
+"""The price of a run's GPUs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tokenswarm.run.run_plan import RunPlan
 
 
 def price(plan: RunPlan, engine: Engine, gpus: list[str]) -> CostRecord | None:
-    """The price, and how many GPUs it is paid for: those named in GPUS (`all`: those that are watched), else what a
-    container was given (`gpus`, by name), else as many as the engine says it uses. None where no price is known."""
+    """The price and the number of GPUs: those named in GPUS (`all`: the monitored ones), otherwise those given to the
+    container (`gpus`, by name), otherwise as many as the engine reports. None without a price."""
     if plan.gpu_hour_usd is None:
         return None
     used = int(engine.effective.get("tensor_parallel") or 1) * int(engine.effective.get("data_parallel") or 1)

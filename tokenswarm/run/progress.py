@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: two live lines in a terminal, a line now and then elsewhere."""
+"""The progress display of a run: two live lines in a terminal, or occasional lines without one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 _PLAIN_INTERVAL_S = 10.0
 _WORKING_INTERVAL_S = 30.0
-"""Loading a large model takes many minutes, in which the log of a CI job must not stand still."""
+"""Seconds between lines while waiting: loading a large model takes minutes, and a CI job's log must not stall."""
 _HOURS_FROM_S = 3600.0
 _BAR_COLUMNS = 20
 _PHASE_NAMES = {"start": "starting", "warmup": "warming up", "measure": "measuring", "drain": "draining"}
@@ -32,8 +32,8 @@ class RunProgress:
         warmup_max_s: float | None = None,
         plain_interval_s: float | None = None,
     ) -> None:
-        """`warmup_s` None: the warm-up goes on until the load is steady, at most `warmup_max_s`. `plain_interval_s`:
-        pause between two lines where there is no terminal (10 s); of a run of hours each line begins with the time."""
+        """`warmup_s` None: the warm-up lasts until the load is steady, at most `warmup_max_s`. `plain_interval_s`:
+        seconds between lines without a terminal (default 10); for long runs each line begins with the time."""
         self._plain_interval_s = plain_interval_s or _PLAIN_INTERVAL_S
         self._stamped = plain_interval_s is not None
         self._until_steady = f"until the load is steady, at most {warmup_max_s:g} s" if warmup_max_s is not None else ""
@@ -44,7 +44,7 @@ class RunProgress:
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._last_plain = time.monotonic()
         self._said = False
-        """Whether a line of figures has been printed: the first comes soon, however far apart they are."""
+        """Whether a line of figures was printed; the first comes early, whatever the interval."""
         self._stopping = self._told = False
 
     def __enter__(self) -> RunProgress:
@@ -75,7 +75,7 @@ class RunProgress:
             self._print(f"{line}  {self._sentence()}")
 
     def stopping(self) -> None:
-        """Somebody asked for the end; shown at the next tick. Safe to call from a signal handler."""
+        """A stop was requested; shown at the next tick. Safe in a signal handler."""
         self._stopping = True
 
     def tick(self) -> None:
@@ -87,7 +87,7 @@ class RunProgress:
             self._print("stopping ...")
 
     def say(self, sentence: str) -> None:
-        """Something that happened, once, above what is shown."""
+        """Print an event once, above the live lines."""
         self._print(sentence)
 
     def _print(self, line: str) -> None:
@@ -97,15 +97,14 @@ class RunProgress:
     def _elapsed(self) -> str:
         elapsed = time.monotonic() - self._phase_began
         length = self._lengths.get(self._phase)
-        # A phase may outlast its plan: the warm-up goes on until all users are there.
+        # A phase may exceed its plan: the warm-up lasts until all users have started.
         planned = length if length and elapsed <= length else None
         if max(elapsed, planned or 0.0) >= _HOURS_FROM_S:
             return f"{_clock(elapsed)}/{_clock(planned)}" if planned else _clock(elapsed)
         return f"{elapsed:.0f}/{planned:g} s" if planned else f"{elapsed:.0f} s"
 
     def _sentence(self, columns: int | None = None) -> str:
-        """The figures, each with the time that it is about; where they do not fit into so many columns, the least
-        important one is left out."""
+        """The figures, each with its period. If they do not fit into the columns, the least important are left out."""
         figures = self._figures
         if not figures:
             return "waiting for the load generator"
@@ -147,9 +146,8 @@ class RunProgress:
 
 @contextlib.contextmanager
 def working(console: Console, what: str, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[..., None]]:
-    """A spinner while something is done; where there is no terminal a line, and another one each half minute.
-
-    Yields `say(text, detail="")`, which changes the text; a detail too long for the line is cut.
+    """A spinner during a step; without a terminal, a line now and every half minute. Yields `say(text, detail="")`,
+    which changes the text; a detail too long for the line is cut.
     """
     if not console.is_terminal:
         console.print(f"{what} ...", highlight=False)

@@ -1,4 +1,4 @@
-"""Before a run: how many tokens the engine makes of its prompts.
+"""Measures before a run how the engine tokenizes its prompts.
 
 Where `prompts.chars_per_token` is "auto", known texts are sent and the engine's own counts read: a short one and two
 long ones, of which one is of few and one of many pieces (see `workloads.token_lengths`). What is the same around them
@@ -26,15 +26,15 @@ from tokenswarm.workloads.token_lengths import pieces_in
 
 _WORDS_CHARS = 200
 _SHORT_CHARS, _LONG_CHARS = 800, (16_000, 4_000, 1_600)
-"""Characters of the texts; the longer ones are shorter where the engine does not take them."""
+"""Lengths of the texts in characters; the long ones are reduced if the engine does not accept them."""
 _EXCERPT_CHARS, _TEXTS, _LEAST_TEXTS = 4_000, 60, 12
 _ALIKE = 0.02
-"""Texts whose pieces a character differ by no more tell nothing of what a piece is to the tokenizer."""
+"""If the texts' pieces per character differ by less, they do not show the effect of a piece."""
 _TOKENIZE_TIMEOUT_S = 10.0
 _DIGITS = 6
 _SALT = "probe"
-"""Of what a workload has counted. The same for all runs: tokenizers cut the digits of one salt into a few tokens more
-than those of another, and two runs of one seed would have prompts of other lengths."""
+"""The salt of probes, the same for all runs: tokenizers split different salts into different numbers of tokens, so two
+runs with one seed would have prompts of different lengths."""
 
 Ask = Callable[[LoadToCheck, Prompt], Answer]
 
@@ -52,7 +52,7 @@ class TokenFit:
 
 @dataclass(frozen=True, slots=True)
 class TextLength:
-    """A text as it is here, and as the engine counts it with what stands around it."""
+    """A text's size here, and the engine's count including the chat template."""
 
     chars: int
     pieces: int
@@ -61,7 +61,7 @@ class TextLength:
 
 def fit(short: TextLength, sparse: TextLength, dense: TextLength) -> TokenFit | None:
     """What a character and a piece are to the tokenizer, by three texts: `short` is the beginning of `sparse`, whose
-    pieces are rarer than those of `dense`. None where no tokenizer counts so."""
+    pieces are rarer than those of `dense`. None if no tokenizer could give these counts."""
     chars, pieces, tokens = sparse.chars - short.chars, sparse.pieces - short.pieces, sparse.tokens - short.tokens
     chars2, pieces2, tokens2 = dense.chars - short.chars, dense.pieces - short.pieces, dense.tokens - short.tokens
     if min(chars, chars2, tokens, tokens2) <= 0:
@@ -69,7 +69,7 @@ def fit(short: TextLength, sparse: TextLength, dense: TextLength) -> TokenFit | 
     usual = (pieces / chars + pieces2 / chars2) / 2
     apart = pieces2 / chars2 - pieces / chars
     piece = max(0.0, (tokens2 / chars2 - tokens / chars) / apart) if apart > _ALIKE * usual else 0.0
-    piece = min(piece, (tokens / chars + tokens2 / chars2) / 2 / usual)  # characters take nothing away
+    piece = min(piece, (tokens / chars + tokens2 / chars2) / 2 / usual)  # characters cannot reduce the token count
     per_char = (tokens / chars + tokens2 / chars2) / 2
     if not LEAST_CHARS_PER_TOKEN <= 1 / per_char <= MOST_CHARS_PER_TOKEN:
         return None
@@ -83,7 +83,7 @@ def known_texts(workload: Workload, chars: int) -> tuple[str, str]:
     """Two texts of so many characters of what the workload's prompts are made of, one with few and one with many pieces
     (words, numbers, signs). They hold no salt, and are always the same for a scenario, a seed and a corpus."""
     texts = _first_texts(workload)
-    if len(set(texts)) < _LEAST_TEXTS:  # a system prompt that all share is no sample
+    if len(set(texts)) < _LEAST_TEXTS:  # a shared system prompt is not representative
         rng = Random("known text")
         texts = [workload.corpus.take(rng, _EXCERPT_CHARS) for _ in range(_TEXTS)]
     texts = sorted(set(texts), key=lambda text: (pieces_in(text) / len(text), text))
@@ -91,19 +91,18 @@ def known_texts(workload: Workload, chars: int) -> tuple[str, str]:
 
 
 def _joined(texts: list[str], chars: int) -> str:
-    """So many characters of the texts, from a sixth of the way on: the first ones are of an unusual kind."""
+    """So many characters of the texts, starting at one sixth, since the beginning is not typical."""
     first = len(texts) // 6
     pieces: list[str] = []
     size = 0
-    while size < chars:  # all texts together may be shorter: then they come again
+    while size < chars:  # if all texts together are shorter, they repeat
         pieces.append(texts[(first + len(pieces)) % len(texts)])
         size += len(pieces[-1]) + 2
     return "\n\n".join(pieces)[:chars]
 
 
 def _first_texts(workload: Workload) -> list[str]:
-    """The middle of the longest message of the first prompt of each of the first sessions; none where these are not
-    ours to show."""
+    """The middle of the longest message of the first prompts of the first sessions; none if these are private."""
     texts: list[str] = []
     if workload.sessions_in_all is not None:
         return texts
@@ -115,13 +114,13 @@ def _first_texts(workload: Workload) -> list[str]:
         longest = max(contents, key=len, default="")
         if not longest.strip():
             return []
-        begin = max(0, (len(longest) - _EXCERPT_CHARS) // 2)  # away from what tells one prompt from another
+        begin = max(0, (len(longest) - _EXCERPT_CHARS) // 2)  # away from what distinguishes prompts
         texts.append(longest[begin : begin + _EXCERPT_CHARS])
     return texts
 
 
 def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -> tuple[TokenFit | None, str]:
-    """The fit by the engine's counts, or None and why there is none."""
+    """(fit by the engine's counts, ""), or (None, why there is none)."""
     why = ""
     for long_chars in _LONG_CHARS:
         sparse, dense = known_texts(workload, long_chars)
@@ -130,7 +129,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
             answer = ask(load, Prompt([{"role": "user", "content": text}], "length", 1, 0))
             if not answer.ok:
                 why = error_words(load, answer, _WORDS_CHARS) or str(answer.error)
-                if answer.error != "rejected":  # which a prompt may be that is too long
+                if answer.error != "rejected":  # a prompt that is too long causes this too
                     return None, why
                 break
             tokens = answer.usage.prompt_tokens or tokenized(load, text)
@@ -144,7 +143,7 @@ def measured_fit(load: LoadToCheck, workload: Workload, ask: Ask = send_alone) -
 
 
 def tokenized(load: LoadToCheck, text: str) -> int | None:
-    """What the engine's own /tokenize counts; None where it has none."""
+    """The count of the engine's own /tokenize; None if it has no such page."""
     endpoint = load.endpoint
     for url in (endpoint.page("/tokenize"), f"{Endpoint(load.base_url).root}/v1/tokenize"):
         try:
@@ -196,7 +195,7 @@ def _with_fit(plan: RunPlan, load: LoadToCheck, ask: Ask) -> tuple[RunPlan, Toke
         }
     )
     scenario = plan.scenario.model_copy(update={"prompts": prompts.model_copy(update=values)})
-    create(scenario, plan.corpus, seed=0, salt="")  # refuses prompts that are too long for the corpus by this factor
+    create(scenario, plan.corpus, seed=0, salt="")  # raises for prompts longer than the corpus
     return replace(plan, scenario=scenario, prompt_notes=(*plan.prompt_notes, *notes)), fitted
 
 

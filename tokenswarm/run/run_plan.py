@@ -1,7 +1,5 @@
-"""What will be run, resolved once from what was typed, and passed on whole.
-
-This is the one place that reads the engine's description, chooses runtime, GPUs and CPUs, and takes the environment
-into account; whatever it refuses is refused before anything was made.
+"""The plan of a run, resolved once from the options and passed on as a whole. Only this module reads the engine's
+description, chooses runtime, GPUs and CPUs, and reads the environment. It raises its errors before anything is created.
 """
 
 from __future__ import annotations
@@ -35,25 +33,25 @@ _LOOKS_LIKE_HOST = re.compile(r"[A-Za-z0-9_.\-\[\]:]+(/[^\s?@]*)?")
 
 @dataclass(frozen=True, slots=True)
 class ThisMachine:
-    """What the resolution has to know of this machine."""
+    """What the resolution needs to know about this machine."""
 
     cpus: frozenset[int] | None = None
-    """CPUs that this process may use; None where the system cannot keep processes to some of them."""
+    """CPUs available to this process; None if the system has no CPU affinity."""
     environ: Mapping[str, str] = field(default_factory=dict)
     runtime_for: Callable[[EngineSpec, str | None], str] = default_runtime
-    """The runtime for an engine on a device, where none was asked for."""
+    """The default runtime for an engine on a device."""
 
     @classmethod
     def here(cls) -> ThisMachine:
-        """This machine, as this process finds it."""
+        """This machine, as seen by this process."""
         cpus = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         return cls(cpus, os.environ)
 
 
 @dataclass(frozen=True, slots=True)
 class CpuSplit:
-    """Who computes where, if engine and load generator share this machine's CPUs: a real engine on a CPU takes every
-    core that it finds, and a load generator that waits for one measures itself."""
+    """The CPUs of engine and load generator if they share this machine: a real engine on a CPU takes every core it
+    finds, and a load generator that waits for a core measures itself."""
 
     engine: frozenset[int]
     load_generator: frozenset[int]
@@ -61,7 +59,7 @@ class CpuSplit:
 
 @dataclass(frozen=True, slots=True)
 class EngineToStart:
-    """The engine to start here, unless one that fits runs already."""
+    """The engine to start here, unless a suitable one is already running."""
 
     spec: EngineSpec
     runtime: str
@@ -71,14 +69,14 @@ class EngineToStart:
     """None: the first device of the description."""
     settings: EngineSettings
     explicit: tuple[str, ...]
-    """Names of the settings that were asked for by hand."""
+    """Names of settings that the user set."""
     wanted: Mapping[str, Scalar]
-    """The settings that it will have, by canonical name: what one that runs already must have too."""
+    """Its settings by canonical name; an engine that is already running must have the same."""
     model: str | None
     cpus: frozenset[int] | None
 
     def request(self, log_path: Path) -> StartRequest:
-        """What to ask of the runtime."""
+        """The start request for the runtime."""
         return StartRequest(
             description=self.spec,
             log_path=log_path,
@@ -92,29 +90,29 @@ class EngineToStart:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """A run, or the runs of one web UI, decided. Either `engine` or `host` is None."""
+    """The resolved plan of a run, or of the runs of one web UI. Either `engine` or `host` is None."""
 
     scenario: Scenario
     scenario_name: str
-    """As it was asked for: a name, or the path of a file."""
+    """As given: a name, or the path of a file."""
     overrides: Mapping[str, str]
     corpus: Corpus
     corpus_path: str | None
     engine_name: str
-    """As it was asked for; `external` for whatever answers at `host`."""
+    """As given; `external` for whatever is at `host`."""
     engine: EngineToStart | None
     host: str | None
-    """Base URL of an endpoint that runs already."""
+    """Base URL of an existing endpoint."""
     model: str | None
-    """The model that was asked for."""
+    """The requested model."""
     engine_on_this_cpu: bool
-    """Whether a real engine that is started here computes on this machine's CPU, beside the load generator."""
+    """Whether a real engine started here computes on this machine's CPU, beside the load generator."""
     cpus: CpuSplit | None
     visible_gpus: str | None
-    """The GPUs to watch, as CUDA_VISIBLE_DEVICES has them; None: all."""
+    """The GPUs to monitor, in the form of CUDA_VISIBLE_DEVICES; None: all."""
     gpu_hour_usd: float | None
     gpus_named: int | None
-    """How many GPUs were named for the engine; 0: none were; None: all of the machine's."""
+    """Number of GPUs named for the engine; 0: none named; None: all of the machine's."""
     workers: int
     master: tuple[str, int] | None
     keep: bool
@@ -122,25 +120,25 @@ class RunPlan:
     argv: tuple[str, ...]
     api_key: str | None = field(repr=False)
     prompt_notes: tuple[str, ...] = ()
-    """What a reader of the run should know of its prompts."""
+    """Notes about the prompts for readers of the run."""
     label: str | None = None
     """The user's own name for the run."""
 
     @property
     def engine_title(self) -> str:
-        """What people call the engine; `external` for whatever answers at `host`."""
+        """The engine's title; `external` for whatever is at `host`."""
         return self.engine_name if self.engine is None else self.engine.spec.title
 
     @property
     def cpu_note(self) -> str:
-        """What a reader of its figures should know of an engine on this CPU; empty for any other."""
+        """A note about figures of an engine on this CPU; empty for other engines."""
         if self.engine is None or not self.engine_on_this_cpu:
             return ""
         return f"{self.engine.spec.title} runs on a CPU here: its speed says nothing about a GPU"
 
 
 def resolve(options: LoadOptions, machine: ThisMachine | None = None) -> RunPlan:
-    """The plan for what was asked. Raises UserError for whatever of it cannot be."""
+    """The plan for these options. Raises UserError for anything that is impossible."""
     machine = machine or ThisMachine.here()
     _check_workers(options, machine)
     scenario = load_scenario(options.scenario, options.overrides, options.data)
@@ -148,7 +146,7 @@ def resolve(options: LoadOptions, machine: ThisMachine | None = None) -> RunPlan
     spec = load_description(options.engine) if options.engine != EXTERNAL else None
     scenario = with_fields(scenario, spec)
     corpus = load_corpus(options.corpus)
-    # Refuses prompts that cannot be made, before anything is started.
+    # Raises an error for impossible prompts before anything is started.
     workloads = [create(own, corpus, seed=0, salt="") for own in scenario.classes().values() or [scenario]]
     for own in scenario.classes().values() or [scenario]:
         check_of(own.output)
@@ -159,8 +157,8 @@ def resolve(options: LoadOptions, machine: ThisMachine | None = None) -> RunPlan
     if host:
         host, scenario = _without_secrets(host, scenario)
         _check_url(host)
-    scenario.endpoint.form({**os.environ, **machine.environ})  # refuses what cannot be sent, before anything is started
-    engine_name = EXTERNAL if spec is None else spec.name  # what was typed may be the path of its description
+    scenario.endpoint.form({**os.environ, **machine.environ})  # raises an error for an invalid key
+    engine_name = EXTERNAL if spec is None else spec.name  # the option may be the path of its description
     spec = None if host else spec
     on_this_cpu = (
         spec is not None and options.master is None and not spec.simulated and spec.form(options.device)[0] == "cpu"
@@ -198,7 +196,7 @@ def _gpus_named(text: str) -> int | None:
 
 
 def _check_load(scenario: Scenario, overrides: Mapping[str, str]) -> None:
-    """In an open loop there are no users to be told the number of."""
+    """Reject a number of users in an open loop."""
     ignored = [key for key in ("load.users", "load.spawn_rate") if key in overrides]
     if scenario.open_loop and ignored:
         raise UserError(
@@ -210,7 +208,7 @@ def _check_load(scenario: Scenario, overrides: Mapping[str, str]) -> None:
 
 
 def _check_workers(options: LoadOptions, machine: ThisMachine) -> None:
-    """Processes without a core of their own take it from each other, and time nothing well."""
+    """Reject more workers than cores: they would compete for cores and time nothing accurately."""
     if options.master is None and machine.cpus is not None and options.workers > len(machine.cpus):
         cores = len(machine.cpus)
         raise UserError(
@@ -228,14 +226,14 @@ def _check_url(host: str) -> None:
             Exit.USAGE, f"HOST (--host) is '{host}', which lacks http:// or https://; did you mean http://{host}?"
         )
     try:
-        Endpoint(host)  # refuses what must not be shown or stored, such as a password in the URL
+        Endpoint(host)  # raises an error for what must not be shown or stored, such as a password in the URL
     except ValueError as error:
         raise UserError(Exit.USAGE, str(error)) from None
 
 
 def _without_secrets(host: str, scenario: Scenario) -> tuple[str, Scenario]:
-    """The URL without what looks like a secret in its query, which goes into an environment variable: the URL is in
-    run.json and in the arguments of processes."""
+    """The URL without apparent secrets in its query, which move to an environment variable, since the URL is written to
+    run.json and to process arguments."""
     url, _, query = host.partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     secrets = {name: value for name, value in pairs if is_secret_parameter(name) and len(value) >= LEAST_KEY_CHARS}
@@ -273,7 +271,7 @@ def _engine_to_start(
 
 
 def _cpu_split(workers: int, machine: ThisMachine) -> CpuSplit | None:
-    """The last CPUs for the load generator, one a worker, the others for the engine; None where there are too few."""
+    """The last CPUs for the load generator, one per worker, the others for the engine; None if there are too few."""
     if machine.cpus is None or len(machine.cpus) <= workers:
         return None
     mine = sorted(machine.cpus)

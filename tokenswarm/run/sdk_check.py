@@ -1,7 +1,8 @@
-"""Could an application that uses the official `openai` SDK switch to this endpoint by base_url alone? For information.
+"""Checks whether an application with the official `openai` SDK could switch to this endpoint by changing only base_url.
+For information only.
 
-The SDK takes proxies, organisation ids and more from its surroundings, and would show them the API key: it gets none.
-Nothing that it does or raises keeps a load from being sent, for the load has a client of its own.
+The SDK reads proxies, organization IDs and more from the environment, and would send the API key there, so these
+variables are hidden from it. Its errors never prevent a load, which uses its own client.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tokenswarm.base.endpoint import Endpoint, keys_of
 from tokenswarm.base.masking import masked
 
 _TIMEOUT_S = 30.0
-"""For both questions together; the SDK's own limit is of each read alone, so that a stream without end has none."""
+"""Time limit for both requests; the SDK's own timeout is per read, so an endless stream would have none."""
 _MAX_TOKENS = 8
 _WORDS_CHARS = 200
 _QUESTION = [{"role": "user", "content": "Say hello."}]
@@ -27,7 +28,7 @@ _OF_THE_SDK = "OPENAI_"
 
 @dataclass(slots=True)
 class SdkResult:
-    """What came of it: a streamed and a plain answer held text; `notes` say what was amiss."""
+    """The result: whether the streamed and the plain answer had text; `notes` say what was wrong."""
 
     stream: bool = False
     plain: bool = False
@@ -54,7 +55,7 @@ def ask_by_sdk(
             with _client(endpoint, api_key) as client:
                 result.stream = _tried(lambda: _streams(client, question), "streamed", result.notes, keys)
                 result.plain = _tried(lambda: _answers(client, question), "plain", result.notes, keys)
-        except Exception as error:  # whatever it is, it is no reason not to load
+        except Exception as error:  # whatever it is, it must not prevent the load
             result.notes.append(f"the SDK cannot be used here: {_words(error, keys)}")
 
     with _without_its_variables():
@@ -68,7 +69,7 @@ def ask_by_sdk(
 
 @contextlib.contextmanager
 def _without_its_variables() -> Iterator[None]:
-    """No OPENAI_... in this process's environment, for as long as the SDK looks."""
+    """Hide OPENAI_... variables while the SDK reads the environment."""
     taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(_OF_THE_SDK)}
     try:
         yield
@@ -108,7 +109,7 @@ def _tried(question: Callable[[], bool], kind: str, notes: list[str], keys: tupl
         if question():
             return True
         notes.append(f"the {kind} answer held no text")
-    except Exception as error:  # of the SDK's own, of its HTTP library, or from an answer that it did not foresee
+    except Exception as error:  # from the SDK, its HTTP library, or an unexpected answer
         notes.append(f"the {kind} answer: {_words(error, keys)}")
     return False
 

@@ -1,4 +1,4 @@
-"""The adapters of a scenario on the engine that serves it: how requests name them, and whether they are there."""
+"""A scenario's LoRA adapters on the engine: how requests name them, and whether they are available."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ _SHOWN = 5
 
 
 def with_adapters(plan: RunPlan, form: str | None, served: Sequence[str]) -> RunPlan:
-    """The plan with the form in which this engine wants an adapter named. `form`: its description's; `served`: the
-    models that the endpoint lists.
-
-    Raises UserError (MODEL) where adapters are listed under their names and some are missing: requests for them would
-    fail, or be answered without any.
+    """The plan with the engine's form of adapter names. `form`: from its description; `served`: the models that the
+    endpoint lists. Raises UserError (MODEL) if adapters are listed by name and some are missing: their requests would
+    fail or be answered without the adapter.
     """
     lora = plan.scenario.lora
     if lora.adapters is None:

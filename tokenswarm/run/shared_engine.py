@@ -1,4 +1,4 @@
-"""An engine that several runs use one after the other, as long as they want the same one."""
+"""An engine shared by consecutive runs, as long as they need the same one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tokenswarm.run.run_plan import RunPlan
 
 
 def same_engine(first: RunPlan, second: RunPlan) -> bool:
-    """Whether two runs want the same engine with the same settings, or the same endpoint."""
+    """Whether two runs need the same engine with the same settings, or the same endpoint."""
     return _wanted(first) == _wanted(second)
 
 
@@ -29,9 +29,8 @@ def _wanted(plan: RunPlan) -> tuple[object, ...]:
 
 
 class SharedEngine:
-    """Brings engines up for runs by `tools`, and stops one only when another is wanted, or at the end (`close`).
-
-    The log of an engine that is started here is copied into the folder of each further run that it serves.
+    """Starts engines for runs with `tools`, and stops one only when another is needed or at the end (`close`). The log
+    of an engine started here is copied into the folder of each further run.
     """
 
     def __init__(self, tools: EngineTools | None = None) -> None:
@@ -42,12 +41,12 @@ class SharedEngine:
 
     @property
     def tools(self) -> EngineTools:
-        """What the runs bring their engine up with."""
+        """The tools with which runs get their engine."""
         return replace(self._own, bring_up=self._bring_up, release=self._release)
 
     def check(self, plan: RunPlan, folder: Path, console: Console) -> bool:
-        """Bring the engine of a plan up and ask it a first question, as its run will. Its log goes into `folder`, if it
-        has one. Returns whether its prefix cache could be emptied. Raises UserError for what is wrong with it."""
+        """Start the engine of a plan and check it, as its run will. Its log goes into `folder`. Returns whether its
+        prefix cache could be emptied. Raises UserError for faults."""
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with Interrupts() as interrupts, checked_engine(plan, folder, console, interrupts, self.tools) as checked:
@@ -68,11 +67,11 @@ class SharedEngine:
 
     def _release(self, engine: Engine) -> None:
         if self._folder != self._log.parent:
-            with contextlib.suppress(OSError):  # an endpoint of others has none, and a log is never worth a run
+            with contextlib.suppress(OSError):  # an external endpoint has none, and a log is not worth failing a run
                 shutil.copyfile(self._log, self._folder / ENGINE_LOG)
 
     def wait_until_empty(self, limit_s: float) -> Emptiness:
-        """Wait until the engine has nothing to do, at most `limit_s` seconds; at once where there is none yet."""
+        """Wait until the engine is idle, at most `limit_s` seconds; returns at once if there is no engine yet."""
         if self._engine is None or not self._engine.is_alive():
             return Emptiness(None)
         return wait_until_empty(self._engine, limit_s)

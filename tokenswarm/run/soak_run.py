@@ -1,7 +1,7 @@
-"""An unattended run of hours: abort rules, figures at any moment, an end within a grace period.
+"""An unattended run of hours: abort rules, figures at any time, and an end within a grace period.
 
-Summaries are made by processes of their own, with the lowest priority, so that neither the load generator nor the
-process that watches it ever waits for one.
+Summaries are made in separate processes with the lowest priority, so that neither the load generator nor its monitor
+waits for them.
 """
 
 from __future__ import annotations
@@ -35,34 +35,33 @@ from tokenswarm.scenario.model import Scenario
 PROGRESS_INTERVAL_S = 60.0
 SUMMARY_INTERVAL_S = 60.0
 IDLE_SHARE = 20
-"""A summary is begun no sooner than this many times the CPU time of the one before: they cost at most 5% of a core."""
+"""Pause between summaries, in multiples of the previous one's CPU time: they cost at most 5% of a core."""
 _LOWEST_PRIORITY = 19
 _POLL_S = 0.05
 _MOST_SAID = 65536
 _KEPT_BACK_S = 1.0
-"""What of the grace is kept for telling how the run ended."""
+"""Part of the grace period reserved for reporting how the run ended."""
 
 _WRITTEN = (SUMMARY_JSON, JUNIT_XML, SUMMARY_MD, DASHBOARD_HTML)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def next_summary_at(began: float, cpu_s: float, interval_s: float = SUMMARY_INTERVAL_S) -> float:
-    """When the next live summary is due after one that began then and took so much CPU time; the more, the later."""
+    """When the next live summary is due, given the start and the CPU time of the previous one."""
     return began + max(interval_s, IDLE_SHARE * cpu_s)
 
 
 class ReportProcess:
-    """`tokenswarm report` on a run folder, in a process of its own that a terminal's Ctrl-C does not reach.
-
-    It ends with one `wait` or `kill`. Raises OSError where it cannot be started.
+    """`tokenswarm report` on a run folder, in a separate process that the terminal's Ctrl-C does not reach. Call `wait`
+    or `kill` once. Raises OSError if it cannot be started.
     """
 
     def __init__(self, folder: Path, options: Sequence[str] = (), idle: bool = False) -> None:
-        """`idle`: takes only what nobody else wants of CPU and disk."""
+        """`idle`: use only idle CPU and disk time."""
         self.cpu_s = 0.0
-        """CPU time that it took, as of the last look at `running`."""
+        """CPU time used, as of the last call of `running`."""
         self._folder = folder
-        with tempfile.TemporaryFile() as output:  # not a pipe: nobody reads while it runs, and a full one would stop it
+        with tempfile.TemporaryFile() as output:  # not a pipe, which nobody would read: a full pipe would block it
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tokenswarm", "report", str(folder), "--quiet", *options],
                 stdin=subprocess.DEVNULL,
@@ -86,7 +85,7 @@ class ReportProcess:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End it, finished or not. What it replaces it replaces as a whole, so nothing is left half written."""
+        """Kill it. Its files are replaced atomically, so none is left half written."""
         cut_off = self.running
         self._process.kill()
         self._process.wait()
@@ -115,7 +114,7 @@ class ReportProcess:
 
 
 class LiveSummary:
-    """Keeps summary.json, junit.xml and summary.md of a run that goes on up to date. Call `tick` now and then."""
+    """Keeps summary.json, junit.xml and summary.md of a running run up to date. Call `tick` regularly."""
 
     def __init__(
         self,
@@ -132,7 +131,7 @@ class LiveSummary:
         self._due = self._began + interval_s
 
     def tick(self) -> None:
-        """Start a summary when one is due; never waits, and what goes wrong with one costs only that one."""
+        """Start a summary when one is due. Never waits; a failed summary has no further effect."""
         if self._process is not None and not self._process.running:
             self._process.kill()  # reaps it
             self._due = next_summary_at(self._began, self._process.cpu_s, self._interval_s)
@@ -145,23 +144,22 @@ class LiveSummary:
                 self._due = self._began + self._interval_s
 
     def stop(self) -> None:
-        """End the one that is being made, if any."""
+        """Kill the summary in progress, if any."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
 
 class _Ended(msgspec.Struct):
-    """Of the load generator's report: requests that have ended, by outcome and by kind of error."""
+    """Finished requests by outcome and error kind, from the load generator's report."""
 
     outcomes: dict[str, int]
     error_kinds: dict[str, int]
 
 
 class Soak:
-    """Watches a run (see `monitor.Watch`), and sees to it that figures are there at its end.
-
-    `report_options`: of the `report` command (--strict, --baseline, --fail-on-drift).
+    """Watches a run (see `monitor.Watch`) and ensures that there are figures at its end. `report_options`: options of
+    `report` (--strict, --baseline, --fail-on-drift).
     """
 
     progress_interval_s = PROGRESS_INTERVAL_S
@@ -174,7 +172,8 @@ class Soak:
         summary_interval_s: float = SUMMARY_INTERVAL_S,
         judged: Callable[[Summary], OutcomeRecord] = attrgetter("outcome"),
     ) -> None:
-        """`grace_s`: from the first signal to the end of it all. judged(summary): the `outcome` of a summary anew."""
+        """`grace_s`: from the first signal to the end of the command. judged(summary): recomputes the `outcome` of a
+        summary."""
         self._judged = judged
         self._options, self._grace_s, self._summary_interval_s = list(report_options), grace_s, summary_interval_s
         self._rules = AbortRules(AbortSettings())
@@ -203,17 +202,17 @@ class Soak:
         try:
             disk = shutil.disk_usage(present(self._folder))
         except OSError:
-            return None  # who cannot write there will say so
+            return None  # whoever cannot write there reports it
         return self._rules.look_at_disk(disk.free, disk.total)
 
     def over(self, outcome: RunOutcome) -> None:
         present(self._live).stop()
-        if outcome.interrupted_at is not None:  # every second counts: the engine is stopped meanwhile
+        if outcome.interrupted_at is not None:  # every second counts, since the engine is being stopped
             with contextlib.suppress(OSError):  # `conclude` tries again
                 self._final = ReportProcess(outcome.folder, self._options)
 
     def kill(self) -> None:
-        """End whatever report is being made, at once."""
+        """Kill the report in progress."""
         if self._live is not None:
             present(self._live).stop()
         if self._final is not None:
@@ -243,7 +242,7 @@ class Soak:
         return summary
 
     def _admit(self, folder: Path) -> None:
-        """Say in the last live summary, and in what was made of it, that it is not the last word."""
+        """Mark the last live summary and its files as preliminary."""
         summary = _read_summary(folder)
         sentence = (
             f"The run was interrupted, and the grace of {self._grace_s:g} s was over before its figures were "
@@ -262,7 +261,7 @@ class Soak:
 
 
 def _replace_words(folder: Path, before: tuple[str, str], now: tuple[str, str]) -> None:
-    """Put another headline and reason into what was made of a live summary; there is no time to make it anew."""
+    """Replace headline and reason in the files of a live summary, since there is no time to make them again."""
     for name, mark in ((JUNIT_XML, ": "), (SUMMARY_MD, "**: ")):
         with contextlib.suppress(OSError):
             page = (folder / name).read_text("utf-8")

@@ -1,4 +1,4 @@
-"""A run that somebody started in the web UI, as the command line sees it.
+"""A run started in the web UI, from the command line's side.
 
 Locust made its folder and run.json and owns them until the run is done; the engine, Locust and the UI outlive it.
 """
@@ -28,7 +28,7 @@ class WebRun(RunLife):
         self._locust = locust
 
     def prepare(self) -> None:
-        """A cold cache, then somebody who watches; the run waits for both."""
+        """Empty the cache and start monitoring; the run waits for both."""
         manifest = read_manifest(self.folder)
         load, prompts = manifest.scenario.table("load"), manifest.scenario.table("prompts")
         self._empty_cache(load["reset_cache"], present(manifest.salt), fresh=prompts["salt"] == RUN_SALT)
@@ -36,8 +36,8 @@ class WebRun(RunLife):
         self._locust.tell("ready")
 
     def measure(self, events: Iterator[Event | None], otherwise: Callable[[Event | None], None]) -> bool:
-        """Watch until the run is done: True; or False, where it was stopped before it had sent anything, or Locust
-        ended. `otherwise` is called with every event that is not about this run's phases or end."""
+        """Watch until the run is done. Returns False if it was stopped before it sent anything, or if Locust ended.
+        `otherwise` is called with every event not about this run's phases or end."""
         try:
             for event in events:
                 kind = None if event is None else event["event"]

@@ -84,7 +84,7 @@ def _web_arguments(plan: RunPlan, host: str, port: int, with_login: bool) -> lis
 
 
 def _start_locust(checked: CheckedEngine, folder: Path, web: list[str], hosts: list[str]) -> LocustProcesses:
-    """`hosts`: under which the UI is reached, beside those in UI_HOSTS."""
+    """`hosts`: host names of the UI, besides those in UI_HOSTS."""
     plan = checked.plan
     session = _session(checked, folder)
     files = sorted({path for name in session.scenarios for path in load_scenario(name, {}).locustfile_paths})
@@ -114,7 +114,7 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _session(checked: CheckedEngine, folder: Path) -> UiSession:
-    """What all runs share, for Locust and its start form. `folder`: where the engine's log lies, if it has one."""
+    """Settings that all runs share, for Locust and its start form. `folder`: has the engine's log, if there is one."""
     log = folder / ENGINE_LOG
     plan = checked.plan
     scenarios = [name for name in scenario_names() if _is_usable(name)]
@@ -143,7 +143,7 @@ def _session(checked: CheckedEngine, folder: Path) -> UiSession:
 
 
 def _can_start(name: str) -> bool:
-    """Whether an engine's description is whole and says how it is started."""
+    """Whether an engine's description is valid and says how to start it."""
     try:
         return bool(load_description(name).forms)
     except UserError:
@@ -151,13 +151,13 @@ def _can_start(name: str) -> bool:
 
 
 def _overrides(plan: RunPlan, chars_per_token: float | None) -> dict[str, str]:
-    """What was set by hand, and what the check has measured: each run of the UI begins without a check of its own."""
+    """The user's settings and the check's measurements, since runs of the UI have no check of their own."""
     measured = {} if chars_per_token is None else {"prompts.chars_per_token": str(chars_per_token)}
     return measured | dict(plan.overrides)
 
 
 def _is_usable(name: str) -> bool:
-    """Whether a scenario can be loaded: a broken one of the user's must not keep the others from being offered."""
+    """Whether a scenario can be loaded: a broken one must not prevent offering the others."""
     try:
         load_scenario(name, {})
     except UserError:
@@ -193,7 +193,7 @@ def _announce(host: str, port: int, locust: LocustProcesses, plan: RunPlan, cons
 
 
 def _drop_if_empty(folder: Path) -> None:
-    """The session's own folder holds logs; without any it tells nobody anything."""
+    """Remove the session's folder if it has no logs."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if path.stat().st_size == 0:
@@ -247,7 +247,7 @@ class _Watcher:
             self._look_at_engine()
             for sentence in self._locust.ended_workers("another one is started when no run is in progress"):
                 self._say(f"tokenswarm: {sentence}")
-            if not self._run_is_on and not self._locust.asked_to_stop:  # the master takes none in the middle of a run
+            if not self._run_is_on and not self._locust.asked_to_stop:  # none are admitted during a run
                 self._locust.replace_ended_workers()
         elif event["event"] == "fatal":
             self._say(str(event["sentence"]))
@@ -263,7 +263,7 @@ class _Watcher:
             self._say(f"tokenswarm: {engine.title} has ended; runs will fail. Its log ends with:\n{shown}")
 
     def _report(self, folder: Path) -> None:
-        """In a process of its own, so that a run that is started meanwhile has someone who listens."""
+        """Make the report in a separate process, so that a run started meanwhile is followed."""
         made = subprocess.run(
             [sys.executable, "-m", "tokenswarm", "report", str(folder)],
             stdin=subprocess.DEVNULL,

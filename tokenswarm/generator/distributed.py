@@ -47,39 +47,39 @@ from tokenswarm.live.aggregate import Delta
 _log = logging.getLogger(__name__)
 _WORKERS_END_S = 15.0
 _FILES_STALL_S = 60.0
-"""So long the master waits for a worker that fetches files and asks for no more of them."""
+"""Seconds that the master waits for a worker that is fetching files but asks for no more."""
 _PINGS = 8
 _PING_INTERVAL_S = 0.03
 _PULSE_S = 0.25
 _SETTLE_S = 1.0
-"""After the window a pulse may still be on its way: so long the master does not believe that all is quiet."""
+"""Seconds after the window in which a worker's report may still be on its way."""
 
 
 @dataclass(slots=True)
 class ClockOffset:
-    """A worker's clock against the master's, from the quickest of several questions (Cristian's algorithm)."""
+    """A worker's clock offset from the master's, from the fastest of several round trips (Cristian's algorithm)."""
 
     offset_s: float = 0.0
     round_trip_s: float = float("inf")
 
     def record_answer(self, asked_at: float, at_worker: float, answered_at: float) -> None:
-        """An answer: `asked_at` and `answered_at` by the master's clock, `at_worker` by the worker's."""
+        """Record a round trip: `asked_at` and `answered_at` by the master's clock, `at_worker` by the worker's."""
         round_trip = answered_at - asked_at
         if round_trip < self.round_trip_s:
             self.round_trip_s, self.offset_s = round_trip, at_worker - (asked_at + answered_at) / 2
 
     @property
     def correction_s(self) -> float:
-        """What to add to a moment of the master to have it in the worker's clock: 0 within the error of measuring."""
+        """What to add to the master's time to get the worker's; 0 if it is within the measuring error."""
         return self.offset_s if abs(self.offset_s) > self.round_trip_s else 0.0
 
 
 class _Worker:
-    """What the master knows of a worker."""
+    """What the master knows about a worker."""
 
     def __init__(self, index: int) -> None:
         self.index = index
-        """Its number in this run, from 0; Locust's own numbers have gaps where workers came and went."""
+        """Its 0-based number in this run; Locust's own numbers have gaps if workers came and went."""
         self.clock = ClockOffset()
         self.in_flight: Counter[str] = Counter()
         self.exhausted = False
@@ -98,7 +98,7 @@ class MasterRole(Coordinator):
         self._hash_key = fresh_key()
         self._files = FilesToHandOut(())
         self._files_at = 0.0
-        """When a worker last said anything about files, by the monotonic clock."""
+        """When a worker last sent a message about files, by the monotonic clock."""
         for name, listener in (
             ("rows", self._rows),
             ("tally", self._tallied),
@@ -134,8 +134,8 @@ class MasterRole(Coordinator):
         self.announce()
 
     def _hand_out_files(self) -> None:
-        """Let each worker have the files that the scenarios name. Raises UserError (LOAD_GENERATOR) if one does not
-        get them."""
+        """Send each worker the files that the scenarios name. Raises UserError (LOAD_GENERATOR) if one does not get
+        them."""
         plan = present(self.plan)
         self._files = FilesToHandOut(
             [plan.scenario.values(), *(each.scenario.values() for each in plan.classes.values())]
@@ -273,7 +273,7 @@ class MasterRole(Coordinator):
             self._workers[msg.node_id].has_files = True
 
     def _gave_up(self, msg: Message, **_: object) -> None:
-        """A worker cannot do its part, so the run would not be what was planned."""
+        """A worker cannot do its part: end the run, since it would not be as planned."""
         if not self._ended and msg.node_id in self._workers:
             self.give_up(f"a load-generating process gave up: {msg.data['sentence']}", msg.data["code"])
 
@@ -283,7 +283,7 @@ class MasterRole(Coordinator):
 
 
 def _are_rows(data: object) -> bool:
-    """Whether this is what a worker's sink sends: so many whole lines of a table that there is."""
+    """Whether a message is valid for a worker's sink: so many whole lines of a known table."""
     return (
         isinstance(data, dict)
         and isinstance(data.get("table"), str)
@@ -296,7 +296,7 @@ def _are_rows(data: object) -> bool:
 
 
 class WorkerRole(ProcessRole):
-    """Loads as the master says."""
+    """Generates load as directed by the master."""
 
     def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
         super().__init__(environment)
@@ -321,7 +321,7 @@ class WorkerRole(ProcessRole):
             runner.register_message(f"tokenswarm_{name}", self.guard(listener))
 
     def give_up(self, sentence: str, code: int) -> None:
-        """The master is told too: without this process the run is not what was planned."""
+        """Also tells the master, since the run would not be as planned without this process."""
         self._runner.send_message("tokenswarm_gave_up", {"sentence": sentence, "code": int(code)})
         super().give_up(sentence, code)
 
@@ -391,7 +391,7 @@ class WorkerRole(ProcessRole):
 
 
 def _manifest_of(plan: Plan) -> Manifest:
-    """As much of a manifest as `plan_from` needs."""
+    """The parts of a manifest that `plan_from` needs."""
     return Manifest(
         run_id=plan.run_id,
         engine=EngineRecord(base_url=plan.base_url),

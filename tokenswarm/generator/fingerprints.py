@@ -1,7 +1,7 @@
-"""What was sent, as keyed hashes: the rows of prompts.csv. Enough to tell how much of a prompt earlier ones shared.
+"""Records what was sent as keyed hashes: the rows of prompts.csv. They show how much of a prompt earlier ones shared.
 
-A message is hashed from its role on; the hash is also taken where each piece of it ends (`contract.pieces`). Two
-messages that begin alike so have the same first pieces, and nobody without the key can test a guess at a text.
+A message is hashed from its role on; the hash is also taken where each piece of it ends (`contract.pieces`). So two
+messages that begin alike have the same first pieces, and without the key a guessed text cannot be tested.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from tokenswarm.workloads.base import Message, content_text
 
 HASH_BYTES, PIECE_BYTES, SIZE_BYTES = 6, 3, 3
 REMEMBERED = 2048
-"""Messages whose hashes are kept at hand and not told again; a few hundred kilobytes."""
+"""Number of messages whose hashes are cached and not written again; a few hundred kilobytes."""
 
 _ASSISTANT_BIT = 1 << 23
-_ALPHABET = bytes.maketrans(b"+/", b"_.")  # no cell may begin with a sign that a spreadsheet takes for a formula
+_ALPHABET = bytes.maketrans(b"+/", b"_.")  # no cell may begin with a character that a spreadsheet reads as a formula
 
 
 def fresh_key() -> bytes:
@@ -31,7 +31,7 @@ def fresh_key() -> bytes:
 
 
 class Fingerprints:
-    """Makes rows of prompts.csv. Costs about 1 us per message seen lately, and 1 us per piece of a new one."""
+    """Makes rows of prompts.csv. Costs about 1 us per recent message and 1 us per piece of a new one."""
 
     def __init__(self, key: bytes, remembered: int = REMEMBERED) -> None:
         self._key = key
@@ -69,7 +69,7 @@ class Fingerprints:
         return digest
 
     def _hash(self, head: str, text: str, pieces: list[bytes]) -> bytes:
-        """The hash of a whole message; those of its pieces are appended."""
+        """The hash of a message; hashes of its pieces are appended to `pieces`."""
         state = blake2b(_bytes(head), digest_size=HASH_BYTES, key=self._key)
         begin = 0
         for end in piece_ends(min(len(text), MAX_MESSAGE_CHARS)):
@@ -82,7 +82,7 @@ class Fingerprints:
 
 
 def _head(message: Message) -> str:
-    """What stands before a message's text: its role, and whatever else it carries (a name, tool calls)."""
+    """What precedes a message's text in its hash: its role and other fields (a name, tool calls)."""
     role = message.get("role")
     if len(message) <= 2 and isinstance(role, str):
         return f"{role}\0"

@@ -1,8 +1,8 @@
-"""Users of the open loop that wait to begin a session, and which of them an arrival is for. Pure: no clock.
+"""Users of an open loop that wait to begin a session, and the choice of one for each arrival. Pure: no clock.
 
 A locustfile may have several user classes, with weights. In a closed loop Locust's weights are the classes' shares of
 the users; in an open loop, where hundreds of users wait for arrivals, they are the classes' shares of the sessions. So
-each arrival is for a class, decided by its number alone: two runs of a pair agree, however fast their engines are.
+each arrival's class depends only on its number, and two runs of a pair agree, however fast their engines are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 
 
 class ClassShares:
-    """User classes in proportion to how many users of each there are."""
+    """User classes in proportion to their numbers of users."""
 
     def __init__(self, seed: int) -> None:
         self._users: Counter[str] = Counter()
@@ -32,8 +32,8 @@ class ClassShares:
         self._names = sorted(self._users)
 
     def of_arrival(self, number: int) -> str:
-        """The class that arrival `number` is for. Any stretch of arrivals has about its share of each class: their
-        places between 0 and 1 are a Kronecker sequence by the golden ratio, which spreads most evenly."""
+        """The class of arrival `number`. Any stretch of arrivals has about the right shares: arrivals are mapped to [0,
+        1) by a Kronecker sequence with the golden ratio, which spreads most evenly."""
         if len(self._names) < 2:
             return self._names[0] if self._names else ""
         place = (self._begin + number * _GOLDEN) % 1.0 * self._users.total()
@@ -42,7 +42,7 @@ class ClassShares:
 
 
 class FreeUsers(Generic[Waiter]):
-    """Waiting users by class, in the order in which they came. of_arrival(number): the class an arrival is for."""
+    """Waiting users by class, in order of arrival. of_arrival(number): the class of an arrival."""
 
     def __init__(self, of_arrival: Callable[[int], str]) -> None:
         self._of_arrival = of_arrival
@@ -56,13 +56,13 @@ class FreeUsers(Generic[Waiter]):
         self._waiting.setdefault(user_class, deque()).append(waiter)
 
     def remove(self, waiter: Waiter) -> None:
-        """The user waits no more, if it did."""
+        """The user stops waiting, if it was."""
         for name, waiting in self._waiting.items():
             self._waiting[name] = deque(other for other in waiting if other is not waiter)
 
     def take(self, number: int) -> Waiter:
-        """The user that arrival `number` is for: of its class the one that has waited longest; where all of that class
-        are busy, of the class with most users free. There must be one."""
+        """The user for arrival `number`: the one of its class that has waited longest, or, if all of that class are
+        busy, of the class with the most free users. There must be one."""
         waiting = self._waiting.get(self._of_arrival(number))
         if not waiting:
             waiting = max(self._waiting.values(), key=len)

@@ -1,4 +1,4 @@
-"""What ends a greenlet of ours is told as every other bug is; gevent would print its traceback and go on."""
+"""Reports errors that end one of our greenlets like any other bug; gevent would print the traceback and continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load generator's own health, once a second: CPU, loop lag, unread bytes, lateness, memory."""
+"""Samples the load generator's health once a second: CPU, loop lag, unread bytes, lateness, memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MIB = 1024 * 1024
 
 
 class Steal:
-    """The machine's steal time, from one look to the next: what its host gave to other machines (/proc/stat)."""
+    """The machine's steal time between two calls: CPU time that the host gave to other machines (/proc/stat)."""
 
     def __init__(self, cpu_times: Callable[[], Any] = psutil.cpu_times) -> None:
         self._cpu_times = cpu_times
         self._before = cpu_times()
 
     def share(self) -> float | None:
-        """Of all CPU time since the last look; None where the system does not count it, or it cannot be read now."""
+        """Share of CPU time since the last call; None if it is not counted or cannot be read."""
         try:
             before, self._before = self._before, self._cpu_times()
         except OSError:  # out of file descriptors, say
@@ -52,7 +52,7 @@ class Health:
         self._greenlets = [gevent.spawn(self._tick), gevent.spawn(self._sample)]
 
     def saw(self, answer: Answer, lateness_ms: float | None) -> None:
-        """Take note of a finished request."""
+        """Record a finished request."""
         if answer.read_lag_max_ms is not None:
             self._lags_ms.append(answer.read_lag_max_ms)
         if lateness_ms is not None and (self._late_ms is None or lateness_ms > self._late_ms):
@@ -63,7 +63,7 @@ class Health:
         gevent.killall(self._greenlets, block=False)
 
     def _tick(self) -> None:
-        """How late does a timer fire? As late as anything else in this event loop."""
+        """Measure how late a timer fires: the lag of this event loop."""
         while True:
             before = time.monotonic()
             gevent.sleep(_TICK_S)

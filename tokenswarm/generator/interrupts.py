@@ -1,7 +1,7 @@
-"""Ctrl-C in a Locust process: it reaches the main greenlet, where Locust ends the run in good order.
+"""Delivers Ctrl-C in a Locust process to the main greenlet, where Locust ends the run gracefully.
 
-Python raises KeyboardInterrupt in whatever runs at that moment. In a greenlet, or in a callback of the event loop, that
-is printed with its traceback before it gets to the main greenlet, and what was interrupted is left half done.
+Python raises KeyboardInterrupt in whatever is running. In a greenlet or a callback of the event loop, gevent prints its
+traceback before it reaches the main greenlet, and the interrupted code is left half done.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import gevent
 
 
 def interrupt_between_greenlets() -> None:
-    """From now on the first Ctrl-C interrupts the calling greenlet, the main one, when no other runs. A second one does
-    what it always did, so that code which never waits can be stopped too. Nothing changes where somebody else handles
-    it, or ignores it, or in another thread than the first."""
+    """From now on the first Ctrl-C interrupts the calling (main) greenlet when no other is running. A second one has
+    its usual effect, so that code that never yields can be stopped too. Does nothing if SIGINT already has a handler or
+    is ignored, or outside the main thread."""
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         return
     main = gevent.getcurrent()
@@ -27,5 +27,5 @@ def interrupt_between_greenlets() -> None:
 
     try:
         signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # another thread
+    except ValueError:  # not the main thread
         return

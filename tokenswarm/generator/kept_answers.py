@@ -1,4 +1,4 @@
-"""A sample of answers that a run keeps where it is asked to (`output.keep_answers`): invalid ones first."""
+"""A sample of answers that a run keeps on request (`output.keep_answers`): invalid ones first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tokenswarm.client.answer import Answer
 from tokenswarm.contract.tables import CUT_BY_LENGTH
 
 KEPT_CHARS = 4000
-"""Of an answer's text; a longer one is cut."""
+"""Longest kept text of an answer; longer ones are cut."""
 
 
 class KeptAnswers:
-    """The answers that one process keeps of the measure phase: the first `most` invalid ones, of which those that were
-    cut by length come behind, for they show nothing but that; and of the others as many as these leave room for."""
+    """The answers that a process keeps of the measure phase: the first `most` invalid ones, with those cut by length
+    last, since they show only that; then valid ones, as far as there is room."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -30,7 +30,7 @@ class KeptAnswers:
         keys: Collection[str],
         why: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Look at an answer, whose row is `row`. Keys that are known are masked. `why` tells what makes it invalid."""
+        """Consider an answer, whose row is `row`. Known keys are masked. `why` returns what makes it invalid."""
         if not self._most or row["phase"] != "measure" or not answer.ok:
             return
         kept = self._others
@@ -46,5 +46,5 @@ class KeptAnswers:
         kept.append(json.dumps({**line, "text": text[:KEPT_CHARS], "cut": len(text) > KEPT_CHARS}) + "\n")
 
     def lines(self) -> list[str]:
-        """At most so many, invalid ones first, a JSON object each."""
+        """The kept answers, invalid ones first, as JSON lines."""
         return [*self._invalid, *self._cut, *self._others][: self._most]

@@ -1,4 +1,4 @@
-"""Which load levels a run goes through, as the process that directs it knows them."""
+"""The load levels of a run, for the process that directs it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from tokenswarm.scenario.load_settings import Load
 
 
 class LevelLog:
-    """Remembers the numbers of users that were asked for, by whom it may be: a shape, the web UI, a key."""
+    """Records the requested numbers of users, from any source: a shape, the web UI, a key."""
 
     def __init__(self) -> None:
         self._targets: list[tuple[float, int]] = []
 
     def new_run(self) -> None:
-        """A run begins with the users that were asked for last."""
+        """Start a run with the users requested last."""
         del self._targets[:-1]
 
     def set_target(self, moment: float, users: int) -> None:
-        """From `moment` (unix s) on so many users are wanted."""
+        """Record that so many users are wanted from `moment` (unix s) on."""
         self._targets.append((moment, users))
 
     def levels(self, load: Load, timeline: Timeline) -> list[LevelRecord]:
-        """The levels of the measured phase, as far as they are known; none before it is known when it begins.
-
-        Rates and ramps go by plan. A level of users begins when they were asked for, which steps are up to a second
-        after their plan: Locust looks at a shape once a second.
+        """The levels of the measured phase known so far; none before its start is known. Rates and ramps follow the
+        plan. A level of users begins when they were requested, for steps up to a second late, since Locust checks a
+        shape once a second.
         """
         start, end = timeline.measure_start, timeline.measure_end
         if not start < end:
@@ -42,7 +41,7 @@ class LevelLog:
 
 
 def follow_user_targets(runner: Runner, tell: Callable[[int], None]) -> None:
-    """From now on `tell` hears each number of users that Locust's runner is asked to go to, before it does."""
+    """From now on, call `tell` with each number of users before Locust's runner goes to it."""
     start = runner.start
 
     def start_and_tell(

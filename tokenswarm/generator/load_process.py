@@ -1,4 +1,4 @@
-"""One load-generating process: its client, its prompts, its rows."""
+"""One load-generating process: its client, prompts, and rows."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ from tokenswarm.workloads.answer_checks import check_of, with_check
 from tokenswarm.workloads.base import Prompt, Session, as_cached
 
 _ERROR_CHARS, _ERROR_KINDS, _OTHER_ERRORS = 200, 10, "other errors"
-"""Of what tasks raise: how much of a message is kept, how many kinds, and what stands for the rest."""
+"""Errors raised by tasks: longest kept message, most kinds, and the name for the rest."""
 _FINISH_CHARS = 60
-"""Of a finish_reason; those of engines have a dozen."""
+"""Longest kept finish_reason; engines' have a dozen characters."""
 
 
 class LimitReached(Exception):
-    """`load.max_requests` or `load.max_usd`: this process sends nothing more."""
+    """`load.max_requests` or `load.max_usd` is reached: this process sends nothing more."""
 
 
 class _ClassLoad:
@@ -87,7 +87,7 @@ class _ClassLoad:
 
 
 def _fit_to_keep(answer: Answer, prompt: Prompt, load: _ClassLoad) -> Answer:
-    """Without words of the prompt or a key in what a server may echo."""
+    """The answer without words of the prompt or keys in fields that a server may echo."""
     if answer.error_detail:
         answer.error_detail = printable(masked(without_prompt(answer.error_detail, prompt), load.keys))
     if answer.finish_reason:
@@ -110,11 +110,9 @@ class Outlets:
 
 
 class LoadProcess:
-    """What the users of this process share. `index` is its number among `plan.workers`.
-
-    `clock_shift_s` is by how much this
-    machine's clock is ahead of the master's, in whose time the rows are written. `hash_key` is that of prompts.csv, one
-    for all processes of a run; a fresh one by default.
+    """What the users of this process share. `index`: its number among `plan.workers`. `clock_shift_s`: how far this
+    machine's clock is ahead of the master's, in whose time rows are written. `hash_key`: for prompts.csv, the same for
+    all processes of a run; a fresh one by default.
     """
 
     def __init__(
@@ -134,7 +132,7 @@ class LoadProcess:
         self._tell = outlets.tell
         self.simulated_answers = 0
         self.oddities: Counter[str] = Counter()
-        """Answers by what was odd of them and did no harm."""
+        """Number of answers by harmless oddity."""
         self._user_errors: Counter[str] = Counter()
         self._clock_shift_s = clock_shift_s
         self._sink = outlets.sink
@@ -173,7 +171,7 @@ class LoadProcess:
         return session
 
     def session_over(self) -> None:
-        """The session that a user had begun goes on no more."""
+        """A user's session is over."""
         self._sessions_open -= 1
 
     @property
@@ -188,7 +186,7 @@ class LoadProcess:
         )
 
     def bind(self, session: Session, user_class: str, arrival: Arrival) -> BoundSession | None:
-        """Open loop: a session has begun with that arrival; its further turns get places of their own."""
+        """Open loop: a session has begun with that arrival; its later turns get places."""
         if self._dispatcher is None:
             return None
         bound = self._bound(session, user_class, arrival.number)
@@ -264,18 +262,18 @@ class LoadProcess:
         )
 
     def class_for(self, phase: str, user: int, arrival: Arrival | None) -> str:
-        """Of a mix: the class of the session that a user begins now, in an open loop with that arrival."""
+        """In a mix: the class of the session that a user begins now, in an open loop with that arrival."""
         draw = present(self._draw)
         return draw.for_user(phase, user) if arrival is None else draw.of_arrival(phase, arrival.number)
 
     def sent_in_session(self, phase: str, user: int, user_class: str, requests: int) -> None:
-        """Of a mix: a session of a user is over, and had so many requests."""
+        """In a mix: a user's session is over and had so many requests."""
         if self._dispatcher is None:
             present(self._draw).sent_by(phase, user, user_class, requests)
 
     @property
     def requests_in_flight(self) -> int:
-        """Requests of all classes that were sent and have not ended."""
+        """Unfinished requests of all classes."""
         return sum(load.client.in_flight for load in self._loads.values())
 
     def next_user(self, user_class: str = ALL) -> int:
@@ -303,7 +301,7 @@ class LoadProcess:
         return self._dispatcher.next_arrival(session, user_class if self._draw is None else ALL)
 
     def end_session(self, session: BoundSession) -> None:
-        """Open loop: a session goes on no more, so that its places are others'."""
+        """Open loop: a session is over, and its places are free for others."""
         if self._dispatcher is not None:
             self._dispatcher.end(session)
 
@@ -371,7 +369,7 @@ class LoadProcess:
             )
             if load.raw_reasoning:
                 unclosed_as_reasoning(answer)
-        except Exception as error:  # a bug of ours, or a prompt that is no JSON: it must not cost the row
+        except Exception as error:  # a bug of ours, or a prompt that is not JSON; write the row all the same
             answer = Answer(
                 status="failed", error="client_error", error_detail=f"{type(error).__name__}: {error}", sent_at=asked_at
             )
@@ -415,20 +413,20 @@ class LoadProcess:
             self.flush()
 
     def user_failed(self, error: Exception) -> None:
-        """A task of the locustfile raised; it sends nothing more this time."""
+        """Record an error raised by a task of the locustfile, which ends that task."""
         what = masked(f"{type(error).__name__}: {' '.join(str(error).split())[:_ERROR_CHARS]}", self.plan.api_key)
         known = what in self._user_errors or len(self._user_errors) < _ERROR_KINDS
         self._user_errors[what if known else _OTHER_ERRORS] += 1
 
     def flush(self) -> None:
-        """Hand all rows over. If that fails the run is over; what was written before is kept."""
+        """Hand over all rows. If that fails the run ends; rows written before are kept."""
         try:
             self._buffer.flush()
         except OSError as error:
             if not self._failed:
                 self._failed = True
                 self._on_failure(error)
-        finally:  # what could not be kept was sent all the same
+        finally:  # the requests were sent even if their rows were lost
             seen, self._slice = self._slice, Delta()
             self._tell(seen)
 
@@ -441,7 +439,7 @@ class LoadProcess:
 
     def end(self) -> None:
         """Cancel what is in flight, count arrivals that could not be sent, hand over all rows."""
-        self.timeline.end_now(time.time())  # users that are still there send no more
+        self.timeline.end_now(time.time())  # remaining users send nothing more
         for load in self._loads.values():
             load.client.cancel_all()
         gevent.sleep(0)  # their greenlets now write their rows
@@ -457,7 +455,7 @@ class LoadProcess:
         self.flush()
 
     def account(self) -> LoadAccount:
-        """What the rows alone do not say."""
+        """Counts that the rows do not contain."""
         account = LoadAccount({"simulated_answers": self.simulated_answers}, rows=self.rows)
         for name, counted in (("odd", self.oddities), ("user_errors", self._user_errors)):
             if counted:

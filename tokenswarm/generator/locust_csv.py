@@ -1,4 +1,4 @@
-"""Locust's own --csv files, brought up to date at the very end.
+"""Updates Locust's own --csv files at the very end.
 
 Locust rewrites them once a second but not when it ends, so the last second's requests would be missing and its totals
 would not add up to requests.csv.
@@ -21,7 +21,7 @@ from tokenswarm.base.files import replace_whole
 def complete_at_exit(environment: Environment) -> None:
     """Rewrite the statistics, failures and exceptions files when this process ends, if it was given --csv.
 
-    At exit, because Locust closes (and flushes) its own files after the last event that a plugin hears of.
+    At exit, because Locust closes (and flushes) its own files after the last event that a plugin receives.
     """
     prefix = getattr(environment.parsed_options, "csv_prefix", None)
     if prefix:
@@ -29,7 +29,7 @@ def complete_at_exit(environment: Environment) -> None:
 
 
 def write_totals(environment: Environment, prefix: str) -> None:
-    """Write the three files as Locust does, from its statistics of this moment. A full disk leaves the old ones."""
+    """Write the three files like Locust, from its current statistics. If the disk is full, the old ones remain."""
     tables = StatsCSV(environment, PERCENTILES_TO_REPORT)
     for name, write in (
         ("stats", tables.requests_csv),

@@ -1,6 +1,5 @@
-"""Where we reach into Locust's own objects: what is hung on its environment, and which of its functions are replaced.
-
-Locust's types know neither. Here alone both are done by name, so that all the others can say what they get.
+"""The only place that reaches into Locust's own objects: attributes added to its environment, and replaced functions.
+Locust's types have neither, so both are accessed by name here, and all other modules get typed values.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ _ROLE, _CLASSES = "tokenswarm", "tokenswarm_classes"
 
 
 class HungRole(Protocol):
-    """What the users of a process see of the role that it plays."""
+    """The part of a process's role that users see."""
 
     @property
     def process(self) -> LoadProcess | None:
-        """What loads; None before the test has started."""
+        """The load process; None before the test has started."""
 
     @property
     def gave_up(self) -> bool:
@@ -29,7 +28,7 @@ class HungRole(Protocol):
 
 
 def hang_role(environment: Environment, role: HungRole) -> None:
-    """From now on `role_on` finds this role."""
+    """Store the role, so that `role_on` finds it."""
     setattr(environment, _ROLE, role)
 
 
@@ -40,7 +39,7 @@ def role_on(environment: object) -> HungRole | None:
 
 
 def loaded_classes(environment: Environment) -> list[type[User]]:
-    """The user classes of the locustfiles, whichever of them the run that was begun last had."""
+    """All user classes of the locustfiles, even if the latest run used only some."""
     known: list[type[User]] | None = getattr(environment, _CLASSES, None)
     if known is None:
         known = list(environment.user_classes)
@@ -49,7 +48,7 @@ def loaded_classes(environment: Environment) -> list[type[User]]:
 
 
 def replace_function(owner: object, name: str, replacement: Callable[..., object]) -> None:
-    """Put ours where Locust has its own. Raises AttributeError where this Locust has none of that name, for a
-    replacement that nobody calls would go unnoticed."""
+    """Replace a function of Locust. Raises AttributeError if this Locust version has no such function, since an unused
+    replacement would go unnoticed."""
     getattr(owner, name)
     setattr(owner, name, replacement)

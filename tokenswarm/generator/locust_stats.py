@@ -1,7 +1,6 @@
-"""Keeps Locust's own statistics from growing with the length of a run.
-
-Locust counts requests by second, for ever, and notes a point for its charts every five seconds: some 10 MB in eight
-hours. Only the last dozen seconds are ever read, and a chart shows no more with thousands of points.
+"""Keeps Locust's own statistics from growing during a run. Locust counts requests by second without limit, and adds a
+point to its charts every five seconds: some 10 MB in eight hours. Only the last dozen seconds are ever read, and
+thousands of points do not improve a chart.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ _POINTS = 2000
 
 
 class Trimmer:
-    """Trims `locust.stats.RequestStats` again and again; nothing that anybody reads is changed by it."""
+    """Trims `locust.stats.RequestStats` repeatedly, without changing anything that is read."""
 
     def __init__(self) -> None:
         self._stride = 1
         self._seen = self._kept = 0
 
     def trim(self, stats: RequestStats) -> None:
-        """Drop what is no longer read, and keep the history at most _POINTS long, evenly over the run."""
+        """Drop what is no longer read, and thin the history evenly to at most _POINTS."""
         horizon = int(stats.last_request_timestamp or 0) - _KEPT_S
         for entry in (stats.total, *stats.entries.values()):
             for counts in (entry.num_reqs_per_sec, entry.num_fail_per_sec):
@@ -45,7 +44,7 @@ class Trimmer:
 
 
 def keep_flat(environment: Environment) -> gevent.Greenlet:
-    """Trim the statistics of a Locust environment now and then, until the process ends."""
+    """Trim the statistics of a Locust environment regularly until the process ends."""
     trimmer = Trimmer()
 
     def forever() -> None:

@@ -12,9 +12,9 @@ from tokenswarm.scenario.load_settings import Load
 
 
 class ScenarioShape(LoadTestShape):
-    """Follows [load] of the scenario along the run's timeline."""
+    """Follows the scenario's [load] along the run's timeline."""
 
-    abstract = True  # made by the plugin, not found by Locust in a locustfile that imports it
+    abstract = True  # created by the plugin; hidden from Locust in locustfiles that import it
 
     def __init__(self, load: Load) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Where rows go: into the run folder's CSV files, or to the Locust master that writes them.
+"""Destinations of rows: the run folder's CSV files, or the Locust master that writes them.
 
-Rows reach the disk within a second. A line is written whole or not at all, also when the disk is full. A long run's
-tables go on in a new file each hour, so that what is finished can be taken away or compressed while the run goes on.
+Rows reach the disk within a second. A line is written completely or not at all, even if the disk is full. A long run
+starts new files every hour, so that finished ones can be moved or compressed during the run.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
     PROMPTS_CSV: PROMPT_COLUMNS,
     HOST_METRICS_CSV: HOST_METRIC_COLUMNS,
 }
-"""The tables that the load generator writes, by file name."""
+"""Tables written by the load generator, by file name."""
 
 
 WRITTEN = (*TABLES, ANSWERS_JSONL)
-"""What lines can be of: those tables, and the answers that are kept."""
+"""Everything that lines can belong to: those tables, and kept answers."""
 
 
 class Sink(Protocol):
-    """Takes finished lines of one of WRITTEN."""
+    """Accepts finished lines of one of WRITTEN."""
 
     def write(self, table: str, lines: str, count: int) -> None:
-        """Keep `count` lines. Raises OSError if they cannot be kept."""
+        """Store `count` lines. Raises OSError if that fails."""
 
     def close(self) -> None: ...
 
@@ -78,7 +78,7 @@ class FileSink:
             raise UserError(Exit.RESULTS, f"{folder} cannot be written: {error.strerror}") from None
 
     def _open(self, number: int) -> dict[str, int]:
-        """Make the files of a part; all of them or, with an OSError, none."""
+        """Create the files of a part: all of them or, with an OSError, none."""
         made: dict[str, int] = {}
         try:
             for name, columns in TABLES.items():
@@ -110,7 +110,7 @@ class FileSink:
         self._index.wrote(table, count, now)
 
     def _keep_answers(self, lines: str) -> None:
-        """What was answered is for the owner of the folder alone to read."""
+        """Kept answers are readable only by the owner of the folder."""
         descriptor = os.open(self._folder / ANSWERS_JSONL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             _append(descriptor, lines.encode())
@@ -131,7 +131,7 @@ class FileSink:
         for descriptor in self._files.values():
             os.close(descriptor)
         if self._files:
-            with contextlib.suppress(OSError):  # the index only repeats what the files say
+            with contextlib.suppress(OSError):  # the index only repeats the contents of the files
                 self._index.save(self._folder, going_on=False)
         self._files = {}
 
@@ -162,11 +162,11 @@ class MasterSink:
         self._send("tokenswarm_rows", {"table": table, "lines": lines, "count": count})
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Does nothing: no lines are held here."""
 
 
 class Buffer:
-    """Collects formatted lines between two flushes. `flush` hands them over and forgets them only then."""
+    """Collects formatted lines between flushes. `flush` hands them over and drops them only if that succeeds."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -174,12 +174,12 @@ class Buffer:
         self.taken = dict.fromkeys(WRITTEN, 0)
 
     def add(self, table: str, line: str) -> None:
-        """Keep one formatted line, with its line end."""
+        """Add one formatted line, with its line end."""
         self._lines[table].append(line)
         self.taken[table] += 1
 
     def flush(self) -> None:
-        """Raises OSError if the sink cannot keep the lines; they stay here then."""
+        """Raises OSError if the sink fails; the lines then stay here."""
         for table, lines in self._lines.items():
             while lines:
                 batch = lines[: MasterSink.MAX_LINES]

@@ -1,10 +1,10 @@
-"""Does a series still change? Pure, and without scipy: it runs beside a load generator.
+"""Tests whether a series still changes. Pure, and without scipy, since it runs beside a load generator.
 
 The series is cut into BLOCKS batches of equal size, one after the other, so that neighbours that are alike (requests
-that wait in the same queue, questions about the same document) count once. It shows a trend if Kendall's S of the
-batch means against their order is beyond CRITICAL_S: the Mann-Kendall test at 5%, exact for so many values (Mann 1945;
-Kendall, Rank Correlation Methods, 1975). And its two halves have to agree: their means within TOLERANCE, or no
-further apart than chance has it.
+that wait in the same queue, questions about the same document) count once. It shows a trend if Kendall's S of the batch
+means against their order is beyond CRITICAL_S: the Mann-Kendall test at 5%, exact for so many values (Mann 1945;
+Kendall, Rank Correlation Methods, 1975). And its two halves have to agree: their means within TOLERANCE, or no further
+apart than chance has it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from itertools import combinations
 
 BLOCKS = 10
 CRITICAL_S = 23
-"""The smallest S that chance reaches, in either direction, in at most 5% of series of BLOCKS values (4.7%)."""
+"""The smallest |S| that is reached by chance in at most 5% (4.7%) of series of BLOCKS values."""
 TOLERANCE = 0.05
-"""Relative difference of two means that is none; of shares, the difference itself."""
+"""Relative difference of two means that counts as none; for shares, the absolute difference."""
 CHANCE_Z = 1.0
-"""Standard deviations of the Mann-Whitney statistic within which a difference of the halves may be chance."""
+"""Standard deviations of the Mann-Whitney statistic within which a difference of the halves may be by chance."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stationarity:
-    """`steady` None: too few values to tell. `change`: by how much the mean of the later half is above (+) or below (-)
-    that of the earlier one, as a share. `trend`: Kendall's S where it is significant, else 0."""
+    """`steady` None: too few values. `change`: relative change of the mean from the earlier to the later half. `trend`:
+    Kendall's S if significant, otherwise 0."""
 
     steady: bool | None
     change: float = 0.0
@@ -35,9 +35,8 @@ class Stationarity:
 
 
 def judge_values(values: Sequence[tuple[float, float]], is_share: bool = False) -> Stationarity:
-    """Judge a series of (amount, weight) in the order of time: its mean is the sum of amounts over that of weights.
-
-    is_share: amounts are parts of the weights, so that a mean is a share (a hit rate).
+    """Judge a series of (amount, weight) in order of time; its mean is the sum of amounts over the sum of weights.
+    is_share: amounts are parts of the weights, so means are shares (such as a hit rate).
     """
     means = block_means(values)
     if means is None:
@@ -53,7 +52,7 @@ def judge_values(values: Sequence[tuple[float, float]], is_share: bool = False) 
 
 
 def block_means(values: Sequence[tuple[float, float]]) -> list[float] | None:
-    """The means of BLOCKS batches of (nearly) equal size; None if there are fewer values than that."""
+    """The means of BLOCKS batches of (nearly) equal size; None if there are fewer values."""
     count = len(values)
     if count < BLOCKS:
         return None
@@ -66,7 +65,7 @@ def _mean(values: Sequence[tuple[float, float]]) -> float:
 
 
 def kendall_s(values: Sequence[float]) -> int:
-    """Pairs that rise less pairs that fall."""
+    """Number of rising pairs minus falling pairs."""
     return sum((later > earlier) - (later < earlier) for earlier, later in combinations(values, 2))
 
 

@@ -1,5 +1,5 @@
-"""What a user does, told once for both who play it: a Locust user, who sleeps and waits, and one in virtual time, whose
-waits are events. Pure: a story yields what it waits for, and is sent what came of it.
+"""A user's behavior, shared by Locust users, who sleep and wait, and users in virtual time, whose waits are events.
+Pure: a story yields what it waits for, and is sent the result.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from tokenswarm.workloads.base import Prompt
 
 @dataclass(slots=True, eq=False)
 class Pause:
-    """Time to pass."""
+    """A pause."""
 
     seconds: float
 
 
 @dataclass(slots=True, eq=False)
 class Ask:
-    """The answer to a prompt, in a phase; its try number `attempt`, from 1."""
+    """A request for the answer to a prompt in a phase; `attempt` counts from 1."""
 
     prompt: Prompt
     phase: str
@@ -33,8 +33,8 @@ class Ask:
 
 
 class UserRules(NamedTuple):
-    """What a scenario says of its users. `cold`: nothing goes on from one phase into the next. open_loop: nobody waits
-    by himself, for arrivals say when."""
+    """A scenario's rules for users. `cold`: nothing continues from one phase into the next. open_loop: arrivals decide
+    when users act."""
 
     retry: Retry
     cold: bool
@@ -42,14 +42,14 @@ class UserRules(NamedTuple):
 
 
 def is_cut(phase: str, session_phase: str, rules: UserRules, *, session_sent: bool) -> bool:
-    """Whether a session that was begun in `session_phase` is given up, now that its next prompt would be sent in
-    another: where prompts are cold, or nothing of it was sent yet."""
+    """Whether a session begun in `session_phase` is given up because its next prompt would be sent in another phase: if
+    prompts are cold, or nothing of it was sent yet."""
     return phase != session_phase and (rules.cold or not session_sent)
 
 
 def asking(first: Ask, phase_now: Callable[[], str], rules: UserRules) -> Generator[Pause | Ask, Answer | None, Answer]:
-    """Ask a prompt until there is an answer or no try is left; returns the last answer. After a failure a closed loop
-    pauses. No try goes beyond the measured phase, nor, where prompts are cold, into the next one."""
+    """Send a prompt until it succeeds or no attempt is left; returns the last answer. After a failure, a closed loop
+    pauses. No attempt is made after the measured phase or, if prompts are cold, in the next phase."""
     phase, tries = first.phase, 1
     answer = present((yield first))
     while (pause := rules.retry.pause_before(tries, answer.error, answer.retry_after_s)) is not None:
@@ -65,6 +65,6 @@ def asking(first: Ask, phase_now: Callable[[], str], rules: UserRules) -> Genera
 
 
 def thinking(pause_after_s: float | None, think: Callable[[], float]) -> Pause | None:
-    """The pause between an answer and the next question: as is on record of the prompt, else as the user thinks."""
+    """The pause between an answer and the next question: the prompt's recorded one, otherwise the user's think time."""
     seconds = think() if pause_after_s is None else pause_after_s
     return Pause(seconds) if seconds > 0 else None

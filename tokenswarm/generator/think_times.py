@@ -1,4 +1,4 @@
-"""How long users think: drawn by session, so that it is the same in each run with a seed. Pure."""
+"""Think times, drawn per session, so that they are the same in each run with a seed. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenswarm.workloads.base import Session
 
 
 def think_times(seed: int, conversation: str, law: Distribution) -> Callable[[], float]:
-    """Seconds after each answer of a session until its user goes on, drawn one after another."""
+    """Returns a function that draws the think times of a session, in seconds."""
     rng: Random | None = None
 
     def draw() -> float:
@@ -22,6 +22,6 @@ def think_times(seed: int, conversation: str, law: Distribution) -> Callable[[],
 
 
 def planned_s(session: Session, turns: int, seed: int, law: Distribution, answer_s: float) -> float:
-    """How long a session is planned to take, if each answer takes so long."""
+    """Planned duration of a session in seconds, if each answer takes so long."""
     draw = think_times(seed, session.conversation, law)
     return sum((draw() for _ in range(turns)), turns * answer_s)

@@ -1,4 +1,4 @@
-"""What is sent next, and when: for users, whatever process they are in."""
+"""Decides the phase and arrival of a user's next request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokenswarm.generator.binding import Arrival, BoundSession
 
 
 class Paced(Protocol):
-    """As much of a load process as says when something is sent."""
+    """The part of a load process that decides when something is sent."""
 
     timeline: Timeline
 

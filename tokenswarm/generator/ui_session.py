@@ -1,6 +1,5 @@
-"""Several runs under one Locust: what they share, as the command line that started it knows it (`tokenswarm ui`).
-
-Under plain Locust there is none, and each run finds out for itself what it needs.
+"""What the runs under one Locust share, as set by the command line (`tokenswarm ui`). Under plain Locust there is no
+such session, and each run determines what it needs itself.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from tokenswarm.contract.manifest import CostRecord, EngineRecord, PreflightReco
 
 
 class UiSession(msgspec.Struct):
-    """`scenario` and `scenarios` are what the start form offers, by name or path; `overrides` are scenario values by
-    dotted name; the rest is for the run.json of each run."""
+    """`scenario` and `scenarios`: offered in the start form, by name or path; `overrides`: scenario values by dotted
+    name; the rest is for each run's run.json."""
 
     engine: EngineRecord
     model: str
@@ -30,17 +29,17 @@ class UiSession(msgspec.Struct):
     cost: CostRecord | None = None
     simulated: bool = False
     engine_log: str | None = None
-    """Where the log of an engine that was started here lies."""
+    """Folder with the log of an engine started here."""
     engines: list[str] = []
     engine_titles: dict[str, str] = {}
-    """What people call them, by the names that commands have for them."""
+    """Titles of engines, by the names used in commands."""
     """Engines that a comparison can start, by name."""
     workers: int = 1
     asked_model: str | None = None
-    """The model that was asked for by hand, for engines that are started."""
+    """The model that the user requested, for engines that are started."""
 
     def to_environment(self) -> dict[str, str]:
-        """The variable that hands it to a Locust process."""
+        """The environment variable that passes it to a Locust process."""
         return {SESSION_VARIABLE: msgspec.json.encode(self).decode()}
 
 

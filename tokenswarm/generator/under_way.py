@@ -1,4 +1,4 @@
-"""The places of sessions that are under way when a phase of an open loop begins, as in a steady state. Pure."""
+"""Places of the sessions under way when a phase of an open loop begins, as in steady state. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tokenswarm.workloads.base import Workload
 MEASURE = "measure"
 _TRIED = 16
 _SAMPLE = 64
-"""Sessions whose lengths stand for all."""
+"""Number of sessions sampled for their lengths."""
 
 
 def mean_turns(workload: Workload) -> float:
-    """How many requests a session has on average; if that is not known in advance, of some sessions without answers."""
+    """Mean number of requests per session; if unknown in advance, from some sessions without answers."""
     turns = _lengths(workload, MEASURE)
     if turns is None:
         turns = [Joined(workload, number, 0.0, workload.answer_tokens).length() for number in range(_TRIED)]
@@ -26,9 +26,9 @@ def mean_turns(workload: Workload) -> float:
 
 
 def _lengths(workload: Workload, phase: str) -> list[int] | None:
-    """Requests of some sessions; None if not known in advance."""
+    """Numbers of requests of some sessions; None if unknown in advance."""
     first = workload.session(phase, 0)
-    if type(first).turns is not None:  # a session of that kind always has so many
+    if type(first).turns is not None:  # sessions of that kind have a fixed number
         return [present(type(first).turns)]
     turns = [first.turns, *(workload.session(phase, number).turns for number in range(1, _SAMPLE))]
     lengths = [each for each in turns if each is not None]

@@ -1,10 +1,10 @@
-"""Has the warm-up done its work? A pure rule over its answers and its requests in flight.
+"""Decides when the warm-up is done: a pure rule over its answers and requests in flight.
 
 An engine is warm when its time to first token no longer changes: kernels are compiled, graphs captured, connections
 open, the queue as long as this load makes it. Looked at is the latest half of the warm-up (so the more there was to
 settle, the longer the proof), cut into an earlier and a later part of equal length. It is steady when both parts hold
-LEAST_ANSWERS or more and either their means and their medians differ by no more than TOLERANCE (means too: while
-misses turn into hits, the median stays where it is until it jumps), or the difference could as well be chance: the
+LEAST_ANSWERS or more and either their means and their medians differ by no more than TOLERANCE (means too: while misses
+turn into hits, the median stays where it is until it jumps), or the difference could as well be chance: the
 Mann-Whitney statistic of the two parts stays within CHANCE_Z standard deviations. Ranks do not mind outliers, nor
 latencies of two kinds (cache hits and misses).
 
@@ -28,7 +28,7 @@ from tokenswarm.generator.stationarity import Stationarity, rank_z
 from tokenswarm.scenario.load_settings import Load
 
 LEAST_ANSWERS = 8
-"""Fewer in either part tell nothing."""
+"""With fewer answers in either part, nothing can be said."""
 TOLERANCE = 0.05
 """Relative change of mean and median that is no trend worth waiting for."""
 CHANCE_Z = 1.0
@@ -38,9 +38,9 @@ next answer only."""
 _WORTH_SAYING = 0.1
 """Change of the mean from which one that may be chance is told: so few answers do not show that there is none."""
 JUDGE_S = 0.5
-"""How often the warm-up is asked whether it is steady."""
+"""Seconds between checks of the warm-up."""
 SAMPLE_S = 0.1
-"""How often the requests in flight are counted meanwhile."""
+"""Seconds between samples of the requests in flight."""
 HIT_RATE, IN_FLIGHT = "hit rate", "requests in flight"
 WarmupAnswer = tuple[float, float, int | None, int | None, float]
 """(unix time of its end, TTFT in ms, cached prompt tokens, prompt tokens, E2E in ms) of an answer of the warm-up."""
@@ -129,7 +129,7 @@ def judge_load(
 
 
 def latency_name(streamed: bool) -> str:
-    """What the latency of an answer of the warm-up is called."""
+    """The name of the warm-up's latency."""
     return "TTFT" if streamed else "the time of an answer"
 
 
@@ -215,7 +215,7 @@ def _sentence(judgement: Judgement, seconds: float, limit_s: float, fixed: bool,
 
 
 def _unsteady(judgement: Judgement, what: str) -> tuple[str, float, float]:
-    """The first series that was not steady: its name, the change of its mean, the sign of its trend."""
+    """The first series that is not steady: (name, change of its mean, sign of its trend)."""
     for name, series in judgement.series.items():
         if series.steady is False and (name != what or series.trend):
             return name, present(series.change), series.trend or present(series.change)

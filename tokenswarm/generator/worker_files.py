@@ -1,7 +1,7 @@
-"""Files that a run's workers need and may not have: the master hands them out, slice by slice, before the load.
+"""Transfers files that workers may lack: the master sends them in slices before the load.
 
-A worker asks for the next slice when it has written the last one, so that neither side ever holds more than one. Only
-files that the run's own scenarios name, with their digest, are handed out.
+A worker requests the next slice after writing the previous one, so neither side holds more than one. Only files that
+the run's scenarios name, with their digests, are sent.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tokenswarm.base.files import digest
 
 SLICE_BYTES = 1 << 20
 _KEYS = (("file", "sha256"), ("arrival_times_file", "arrival_times_sha256"))
-"""Under which names a table of a scenario has a file and its digest."""
+"""Keys under which a scenario's table names a file and its digest."""
 
 
 def named_files(values: Mapping[str, object]) -> Iterator[tuple[dict[str, object], str, str]]:
@@ -30,7 +30,7 @@ def named_files(values: Mapping[str, object]) -> Iterator[tuple[dict[str, object
 
 
 class FilesToHandOut:
-    """The master's side: which files there are, and their slices."""
+    """The master's side: the files and their slices."""
 
     def __init__(self, scenarios: Sequence[Mapping[str, object]]) -> None:
         """`scenarios`: the values of all scenarios of a run."""
@@ -39,7 +39,7 @@ class FilesToHandOut:
         }
 
     def offers(self) -> list[dict[str, str]]:
-        """What workers need: path and digest of each file."""
+        """Path and digest of each file that workers need."""
         return [{"path": str(path), "sha256": sha256} for sha256, path in self._paths.items()]
 
     def slice(self, sha256: object, offset: object) -> bytes:
@@ -56,7 +56,7 @@ class FilesToHandOut:
 
 
 class FilesToFetch:
-    """A worker's side. What it lacks is kept in a folder of its own, readable by its owner alone, until it ends."""
+    """The worker's side. Missing files are stored in a private folder until the process ends."""
 
     def __init__(self, ask: Callable[[str, int], None], ready: Callable[[], None]) -> None:
         """`ask`: asks the master for the slice of a file, by digest and offset; `ready`: tells it that all are here."""
@@ -67,7 +67,7 @@ class FilesToFetch:
         self._digest, self._written = hashlib.sha256(), 0
 
     def offered(self, offers: Sequence[Mapping[str, str]]) -> None:
-        """The files of a run; asks for the first that is not here."""
+        """Handle the list of a run's files; request the first missing one."""
         self._wanted = [dict(offer) for offer in offers if not self._is_here(offer["path"], offer["sha256"])]
         self._next()
 
@@ -75,7 +75,7 @@ class FilesToFetch:
         """A slice of the file that was asked for; one without bytes ends it. Raises UserError (DATA) where the file is
         not that of the digest, RESULTS where it cannot be written."""
         if not self._wanted or sha256 != self._wanted[0]["sha256"] or offset != self._written:
-            return  # of a file that is no longer wanted
+            return  # a slice of a file that is no longer needed
         path = self._path_of(sha256)
         if data:
             try:
@@ -98,7 +98,7 @@ class FilesToFetch:
         self._next()
 
     def put_into(self, values: Mapping[str, object]) -> None:
-        """Change the values of a scenario so that they name the files that were fetched."""
+        """Point the values of a scenario to the fetched files."""
         for table, key, sha256 in named_files(values):
             if sha256 in self._local:
                 table[key] = str(self._local[sha256])

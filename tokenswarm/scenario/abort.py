@@ -1,7 +1,7 @@
-"""When a long run is ended before its time: too many errors, no engine any more, a disk that is nearly full.
+"""Rules that end a long run early: too many errors, no engine, or a nearly full disk.
 
-A restart of the engine must not end a run that is there to survive it. So requests that found no engine do not count
-for the error rate; how long an engine may stay away is a rule of its own. Pure: no clock, no disk.
+A soak run must survive a restart of the engine. So requests that could not reach the engine are not counted in the
+error rate; a separate rule limits how long the engine may be unreachable. Pure: no clock, no disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokenswarm.contract.tables import AWAY_KINDS
 from tokenswarm.scenario.values import PositiveSeconds
 
 _SAMPLES = 120
-"""A window is remembered as so many moments, however long it is."""
+"""Number of samples kept for a window of any length."""
 _MB = 1e6
 
 _Share = Annotated[float, Field(strict=True, ge=0, le=1)]
@@ -51,7 +51,7 @@ class AbortSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class EndedRequests:
-    """Requests that have ended by now, in all phases. `away`: failed ones that found no engine. `at`: seconds on a
+    """Requests that have ended so far, in all phases. `away`: failures to reach the engine. `at`: seconds on a
     monotonic clock."""
 
     at: float
@@ -67,7 +67,7 @@ class EndedRequests:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """The end of a run before its time: which rule, its exit code, and a sentence that says what happened."""
+    """An early end of a run: the rule, its exit code, and a sentence that says what happened."""
 
     rule: str
     code: Exit
@@ -79,7 +79,7 @@ class Abort:
 
 
 class AbortRules:
-    """Is told how the run goes, about once a second, and says when it should end."""
+    """Receives the state of the run about once a second and decides whether to end it."""
 
     def __init__(self, settings: AbortSettings) -> None:
         self._settings = settings
@@ -125,7 +125,7 @@ class AbortRules:
         )
 
     def look_at_disk(self, free_bytes: float, total_bytes: float) -> Abort | None:
-        """The rule on the disk that takes the results."""
+        """Apply the rule on free space of the disk that holds the results."""
         least = min(self._settings.disk_free_mb * _MB, self._settings.disk_free_share * total_bytes)
         if free_bytes >= least:
             return None

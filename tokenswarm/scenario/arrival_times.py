@@ -12,14 +12,13 @@ from tokenswarm.base.files import is_read_once
 from tokenswarm.scenario.values import LONGEST_S
 
 AFTER_LAST_S = 1.0
-"""How long the measured phase goes on after the last arrival, where the scenario gives it no length."""
+"""How long the measured phase continues after the last arrival if the scenario sets no duration."""
 
 
 @lru_cache(maxsize=4)
 def read_times(path: str, sha256: str | None = None) -> tuple[float, ...]:
-    """The times in a text file: one number a line; empty lines and what follows a # do not count.
-
-    Raises ValueError for a file that cannot be read, is no such list, or is not the one of that digest.
+    """Read times in seconds from a text file, one per line; empty lines and text after # are ignored. Raises ValueError
+    if the file cannot be read, is not such a list, or does not match the digest.
     """
     times = []
     try:
@@ -45,7 +44,8 @@ def read_times(path: str, sha256: str | None = None) -> tuple[float, ...]:
 
 
 def checked(times: Sequence[float]) -> tuple[float, ...]:
-    """The times. Raises ValueError unless there are some, from 0 to ten years, none before the one in front of it."""
+    """Validate the times. Raises ValueError unless they are in ascending order, from 0 to ten years, and there is at
+    least one."""
     if not times:
         raise ValueError("the list of arrival times should hold at least one")
     for time_s in times:
@@ -58,6 +58,6 @@ def checked(times: Sequence[float]) -> tuple[float, ...]:
 
 
 def mean_rate(times: Sequence[float], duration_s: float) -> float:
-    """Arrivals a second within `duration_s`, from its start to the last of them: what the warm-up goes by."""
+    """Arrivals per second from the start of `duration_s` to the last arrival in it; sets the rate of the warm-up."""
     within = [time_s for time_s in times if time_s < duration_s] or [times[0]]
     return len(within) / max(within[-1], 1.0)

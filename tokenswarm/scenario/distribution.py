@@ -118,11 +118,11 @@ class Distribution(BaseModel):
         return self.max if self.max is not None and drawn > self.max else drawn
 
     def sample_int(self, rng: Random, at_least: int = 1) -> int:
-        """One value drawn with `rng`, rounded, and never under `at_least`."""
+        """One value drawn with `rng`, rounded, and at least `at_least`."""
         return max(at_least, round(self.sample(rng)))
 
     def typical(self) -> float:
-        """The mean, before `min` and `max` cut it: what a size check can go by."""
+        """The mean before clipping to `min` and `max`, for rough size checks."""
         if self.kind == "constant":
             return present(self.value)
         if self.kind == "uniform":

@@ -1,8 +1,8 @@
-"""[endpoint] of a scenario: in which form requests are put to the endpoint that is loaded, and how one is let in there.
+"""[endpoint] of a scenario: the request format and the credentials of the endpoint under load.
 
-What is known of an endpoint that others use too is data: compose/endpoints/*.toml, named by `endpoint.preset`
-(ENDPOINT, --endpoint). Values of headers, query and proxy may be `env:NAME`: run.json holds the name, and each process
-of a run takes the value from its environment.
+Shared endpoints are described by data files: compose/endpoints/*.toml, named by `endpoint.preset` (ENDPOINT,
+--endpoint). Values of headers, query and proxy may be `env:NAME`: run.json holds the name, and each process of a run
+takes the value from its environment.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CONSTRAINT_TEXTS = (
     "{choices_grammar}",
     "{grammar}",
 )
-"""What stands in a template of `constraints` for what is asked for."""
+"""Placeholder in a template of `constraints` for the requested schema or pattern."""
 _KNOWN = f"known: {', '.join(CONSTRAINT_TEXTS)}"
 _PLACEHOLDER = re.compile(r"\{[a-z_]+\}")
 Path_ = Annotated[str, Field(pattern=r"^(/[!-~]*)?$", max_length=1000)]
@@ -194,8 +194,8 @@ class EndpointSettings(Section):
         return {"chat": CHAT, "completions": COMPLETIONS, "responses": RESPONSES}[self.api]
 
     def form(self, environ: Mapping[str, str] | None = None) -> EndpointForm:
-        """This with every value in its place; the names of variables that are read are secrets from now on. Raises
-        UserError (AUTH) for a variable that is missing or holds what cannot be sent."""
+        """The settings with `env:NAME` values resolved; these values are masked from now on. Raises UserError (AUTH)
+        for a variable that is missing or holds a value that cannot be sent."""
         environ = os.environ if environ is None else environ
         secrets: dict[str, str] = {}
 
@@ -240,12 +240,12 @@ class EndpointSettings(Section):
 
     @property
     def priced(self) -> bool:
-        """Whether it is known what tokens cost here."""
+        """Whether token prices are known."""
         return self.input_usd_per_million is not None or self.output_usd_per_million is not None
 
 
 def is_secret_parameter(name: str) -> bool:
-    """Whether a query's parameter of this name usually holds a key."""
+    """Whether a query parameter of this name usually holds a key."""
     return bool(_SECRET_PARAMETER.search(name))
 
 
@@ -313,14 +313,14 @@ def _read(name: str, folders: list[Path]) -> dict[str, object]:
 
 
 def variables_of(settings: EndpointSettings) -> Iterator[str]:
-    """The environment variables that the endpoint's values are taken from."""
+    """Names of the environment variables that the endpoint's values come from."""
     for value in (*settings.headers.values(), *settings.query.values(), settings.proxy or ""):
         if (variable := _VARIABLE.fullmatch(value)) is not None:
             yield variable[1]
 
 
 def _texts_in(value: object) -> Iterator[str]:
-    """All texts of a template, however deep."""
+    """All strings in a template, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list):

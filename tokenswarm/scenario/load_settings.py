@@ -1,4 +1,4 @@
-"""[load] of a scenario: how much is asked, and how long."""
+"""[load] of a scenario: how much load is sent, and for how long."""
 
 from __future__ import annotations
 
@@ -175,16 +175,16 @@ class Load(Section):
 
     @property
     def shaped(self) -> bool:
-        """Whether the number of users changes over the measured phase."""
+        """Whether the number of users changes during the measured phase."""
         return self.users_end is not None or bool(self.users_steps)
 
     @property
     def most_users(self) -> int:
-        """The most users that a closed loop is planned to have at once."""
+        """The largest number of concurrent users planned for a closed loop."""
         return max(self.users, self.users_end or 0, *(self.users_steps or ()))
 
     def users_at(self, elapsed: float) -> int:
-        """Users wanted `elapsed` seconds after the measured phase began (below 0: warm-up)."""
+        """Target number of users `elapsed` seconds after the start of the measured phase (below 0: warm-up)."""
         share = min(max(elapsed / self.duration_s, 0.0), 1.0)
         if self.users_steps:
             return self.users_steps[min(int(share * len(self.users_steps)), len(self.users_steps) - 1)]

@@ -1,4 +1,4 @@
-"""A mix of scenarios made into one: `rag:6 chat:3 batch:1`, or a file with a table [mix]."""
+"""Merges a mix of scenarios into one: `rag:6 chat:3 batch:1`, or a file with a table [mix]."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _WORD = re.compile(r"(?P<name>[^:,\s]+):(?P<weight>[^:,\s]*)")
 _OWN_TABLES = ("load", "slo", "prompts", "engine", "endpoint", "abort", "lora")
 _OWN = ("name", "title", "description", "mix", *_OWN_TABLES)
 _COMMON = ("prompts", "endpoint", "lora")
-"""Tables of a mix that go before those of its scenarios."""
+"""Tables of a mix that take precedence over those of its scenarios."""
 _LONGEST_NAME = 64
 
 _OF_ALL = ("load", "engine", "abort", "mix")
-"""Tables that a scenario of a mix has no say in."""
+"""Tables that a scenario of a mix cannot set."""
 
 _NOT_WEIGHTS = ("of", "disturbs")
-"""Keys of [mix] that are no scenario."""
+"""Keys of [mix] that do not name a scenario."""
 
 LoadOne = Callable[[str, Mapping[str, object], Mapping[str, str], str | None], Scenario]
 """Loads the scenario of that name, with these tables and then these overrides put in, and with that file of prompts."""
@@ -122,7 +122,7 @@ def _names(table: Mapping[str, object]) -> list[str]:
 def _disturbing(
     source: MixSource, disturbs: object, members: Mapping[str, Scenario], parts: tuple[MixPart, ...]
 ) -> tuple[str, ...]:
-    """The user classes of the scenarios that mix.disturbs names."""
+    """User classes of the scenarios named by mix.disturbs."""
     wanted = [disturbs] if isinstance(disturbs, str) else [] if disturbs is None else disturbs
     if not isinstance(wanted, list) or any(name not in members for name in wanted):
         raise _wrong(source, f"mix.disturbs is {disturbs!r}, but should be scenarios of the mix: {', '.join(members)}")

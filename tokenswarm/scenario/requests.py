@@ -27,7 +27,7 @@ SECOND_LIMIT = "max_completion_tokens"
 
 AUTO: Literal["auto"] = "auto"
 USUAL_CHARS_PER_TOKEN, LEAST_CHARS_PER_TOKEN, MOST_CHARS_PER_TOKEN = 4.0, 0.5, 20.0
-"""Of English, and of any text."""
+"""Characters per token: typical English, and the range that any text stays within."""
 
 
 def refuse_reserved(keys: Iterable[str]) -> None:
@@ -63,7 +63,7 @@ class UserBehaviour(Section):
 
 
 class Output(Section):
-    """What is asked of the engine in each request's body."""
+    """Generation settings sent in each request's body."""
 
     max_tokens: Count = Field(default=128, description="maximum answer length, tokens")
     temperature: Annotated[float, Field(strict=True, ge=0, le=2)] = Field(
@@ -108,7 +108,7 @@ class Output(Section):
 
     @property
     def schema_to_check(self) -> Mapping[str, object] | None:
-        """The schema that `check` = json_schema holds answers against."""
+        """The schema that answers are validated against when `check` = json_schema."""
         if self.check_schema is not None:
             return self.check_schema
         wanted: object = self.extra.get("response_format")
@@ -134,7 +134,7 @@ class RequestLimits(Section):
 
 
 class Retry(Section):
-    """What a user does after a failed request. Each try is a request of its own, with a row of its own."""
+    """What a user does after a failed request. Each retry is a separate request with its own row."""
 
     attempts: Count = Field(default=1, description="maximum number of tries for one prompt; 1 = no retry")
     errors: tuple[str, ...] = Field(
@@ -154,7 +154,7 @@ class Retry(Section):
         return errors
 
     def pause_before(self, tries: int, error: str | None, retry_after_s: float | None) -> float | None:
-        """Seconds to wait before the next try, or None if there is none after `tries` tries and this failure."""
+        """Seconds to wait before the next try; None if no try follows after `tries` tries and this failure."""
         if tries >= self.attempts or error not in self.errors:
             return None
         return min(self.pause_s if retry_after_s is None else max(retry_after_s, 0.0), self.max_pause_s)
@@ -192,5 +192,5 @@ class Prompts(Section):
 
     @property
     def factor(self) -> float:
-        """Characters of one token: as it was measured or given, else that of English."""
+        """Characters per token: the measured or given value, otherwise that of English."""
         return USUAL_CHARS_PER_TOKEN if isinstance(self.chars_per_token, str) else self.chars_per_token

@@ -1,4 +1,4 @@
-"""The Locust user classes of a locustfile, read without running it: who plans a run imports no Locust."""
+"""The Locust user classes of a locustfile, read without running it, so that planning a run does not import Locust."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from tokenswarm.base.extensions import ExtensionGroup
 Law = Callable[[Random, float], Iterator[float]]
 
 TIMES = "times"
-"""The arrivals are a list of times, by no law."""
+"""Arrivals at listed times, not drawn from a law."""
 RECORDED = "recorded"
 """The arrivals are those of the trace that the workload replays."""
 NO_LAWS = (TIMES, RECORDED)
@@ -32,13 +32,13 @@ _TRIED_GAPS = 1000
 
 
 def try_out(law: Law, cv: float) -> None:
-    """Take some gaps of a law, which may be a user's own, before a run depends on it. Raises ValueError."""
+    """Draw some gaps from a law, which may be a user's own, before a run depends on it. Raises ValueError."""
     (_tried if isinstance(law, Hashable) else _tried.__wrapped__)(law, cv)
 
 
 @lru_cache(maxsize=64)
 def _tried(law: Law, cv: float) -> None:
-    """A law that gave gaps once is not asked again: a process reads scenarios many times."""
+    """Cached, because a process reads scenarios many times."""
     try:
         gaps = list(islice(law(Random("trial"), cv), _TRIED_GAPS))
     except Exception as error:

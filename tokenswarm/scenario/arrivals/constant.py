@@ -1,4 +1,4 @@
-"""A metronome."""
+"""Evenly spaced arrivals."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from random import Random
 
 
 def gaps(rng: Random, cv: float) -> Iterator[float]:
-    """All gaps alike."""
+    """Equal gaps."""
     while True:
         yield 1.0

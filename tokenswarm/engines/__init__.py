@@ -1,8 +1,8 @@
 """Inference engines: described by data, started, recognised, watched and stopped by the same code.
 
-`load_description(name)` reads what is known about an engine; `start_engine(StartRequest(...), runtime)` starts it and
-waits until it gives tokens; `adopt(base_url, api_key)` takes one that runs already; both give an `Engine`, and
-`Telemetry(engine, folder)` writes down what it says about itself.
+`load_description(name)` reads an engine's description; `start_engine(StartRequest(...), runtime)` starts it and waits
+until it generates tokens; `adopt(base_url, api_key)` connects to a running one. Both return an `Engine`;
+`Telemetry(engine, folder)` records its metrics.
 """
 
 from __future__ import annotations

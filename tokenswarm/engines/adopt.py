@@ -1,4 +1,4 @@
-"""Recognising an engine that runs already."""
+"""Recognises a running engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tokenswarm.engines.spec.engine_spec import DetectionRule, EngineSpec, known
 
 
 def matches(sign: DetectionRule, reply: web.HttpReply | None) -> bool:
-    """Whether the answer to the sign's endpoint shows the sign."""
+    """Whether the response of the rule's endpoint satisfies the rule."""
     if reply is None:
         return False
     seen: object
@@ -27,7 +27,7 @@ def matches(sign: DetectionRule, reply: web.HttpReply | None) -> bool:
 
 
 def probe(base_url: str, api_key: str | None = None, form: EndpointForm = USUAL_FORM) -> EngineSpec | None:
-    """The description of whatever engine answers at `base_url`; None for one that is not recognised."""
+    """The description of the engine that answers at `base_url`; None if it is not recognised."""
     endpoint = Endpoint(base_url, form)
     replies: dict[str, web.HttpReply | None] = {}
 
@@ -47,7 +47,8 @@ def probe(base_url: str, api_key: str | None = None, form: EndpointForm = USUAL_
 
 
 def is_told_apart(engine: Engine, description: EngineSpec) -> bool:
-    """Whether a running engine, known as the one that `description` is like, shows what tells that one apart."""
+    """Whether a running engine, recognised as the one that `description` derives from, satisfies the additional rules
+    of `description`."""
     try:
         return all(matches(sign, engine.request(sign.endpoint)) for sign in description.told_apart)
     except web.Unreachable:
@@ -57,11 +58,10 @@ def is_told_apart(engine: Engine, description: EngineSpec) -> bool:
 def adopt(
     base_url: str, api_key: str | None = None, description: EngineSpec | None = None, form: EndpointForm = USUAL_FORM
 ) -> Engine:
-    """An Engine for an endpoint that someone else runs. `description`: where it was recognised already.
-
-    Whether it serves what a load asks is for the check before the load to find out: it may have no list of models.
-    Raises UserError: Exit.USAGE for a URL that is none, Exit.ENDPOINT when nothing answers there, Exit.AUTH when it
-    refuses the API key.
+    """An Engine for an endpoint that someone else runs. `description`: pass it if the engine is already recognised.
+    Does not check that the model is served, because an endpoint may have no list of models; the preflight check does
+    that. Raises UserError: Exit.USAGE for an invalid URL, Exit.ENDPOINT when nothing answers, Exit.AUTH when the API
+    key is refused.
     """
     try:
         if "://" not in base_url:
@@ -84,7 +84,7 @@ def adopt(
 
 
 def _hint(endpoint: Endpoint, error: web.Unreachable) -> str:
-    """What often is the matter."""
+    """The most likely cause, as a hint for the user."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return untrusted_hint()
     if not endpoint.tls and "reset" in str(error):

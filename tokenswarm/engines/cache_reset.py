@@ -1,4 +1,4 @@
-"""Empties the prefix cache before a load, and says whether that was done."""
+"""Empties the prefix cache before a load and reports whether that worked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tokenswarm.contract.manifest import CacheResetRecord
 from tokenswarm.engines.engine_protocol import Engine
 
 WAIT_S = 30.0
-"""How long an engine may be busy with requests of others before the load begins without a reset."""
+"""How long to wait for an engine that is busy with other requests before starting the load without a reset."""
 
 
 def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> CacheResetRecord:
     """Empty the engine's prefix cache.
 
-    `detail` is a sentence about what was not done and why; empty where it was. Never raises: prompts carry a salt, so a
-    run without a reset is not a wrong one.
+    `detail` says why it was not emptied; empty on success. Never raises: prompts carry a salt, so a run without a reset
+    is still valid.
     """
     if not wanted:
         return CacheResetRecord(False, "it was not asked for (load.reset_cache = false).", 0.0)
@@ -34,7 +34,7 @@ def reset_cache(engine: Engine, wanted: bool, wait_s: float = WAIT_S) -> CacheRe
 
 
 def reset_note(outcome: CacheResetRecord, wanted: bool, salt: str, fresh: bool) -> str | None:
-    """A sentence for the user where the cache was wanted empty and was not; `fresh`: the salt is new with this run."""
+    """A sentence for the user if the cache should have been emptied and was not; `fresh`: this run has a new salt."""
     if outcome.done or not wanted:
         return None
     note = f"The prefix cache was not emptied: {outcome.detail}"

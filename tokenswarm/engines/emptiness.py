@@ -1,4 +1,4 @@
-"""Whether an engine has anything to do: what one run left in its queue must not be counted in the next."""
+"""Waits until an engine is idle, so that requests left in its queue by one run do not count in the next."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ _LOOK_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Emptiness:
-    """`inside`: requests that were in the engine at the last look, None where it does not tell; `waited_s`: how long it
-    was waited for."""
+    """`inside`: requests in the engine at the last check (None: not reported); `waited_s`: seconds waited."""
 
     inside: int | None
     waited_s: float = 0.0
 
 
 def requests_inside(engine: Engine) -> int | None:
-    """Requests that run or wait in the engine now; None where it does not tell."""
+    """Requests running or waiting in the engine now; None if it does not report them."""
     if engine.description is None or not (text := engine.metrics_text()):
         return None
     metrics = {name: metric for name, metric in engine.description.metrics.items() if name in _INSIDE}

@@ -1,7 +1,7 @@
 """A running engine as the rest of tokenswarm sees it, whoever started it.
 
-`Engine` is the whole protocol, and as it stands an endpoint that somebody else runs. The runtimes (`local`, `docker`)
-and what was taken over override what they know better; nobody asks an engine of which class it is.
+`Engine` is the whole protocol; the base class represents an endpoint that someone else runs. The runtimes (`local`,
+`docker`) override what they know better; no caller checks the class of an engine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tokenswarm.engines.spec.metrics_text import samples
 
 _BUSY_RETRY_S = 0.5
 _CONFIGURATION_TIMEOUT_S = 30.0
-"""An engine may look around its whole system before it tells its configuration for the first time."""
+"""Generous, because an engine may inspect its whole system the first time its configuration is requested."""
 _NO_SUCH_ENDPOINT = (401, 403, 404, 405, 501)
 
 
@@ -46,7 +46,7 @@ class Engine:
         self.cold_start_s: float | None = None
         """Seconds from the start of the process to the first token; None where someone else started it."""
         self.model: str | None = None
-        """The name under which clients ask for the model; None where the endpoint's own list has to say."""
+        """The model name that clients use; None if it has to come from the endpoint's list of models."""
         self.version: str | None = None
         """The version that the engine reports; None where it does not, and until `read_configuration`."""
         self.effective: dict[str, Scalar] = {}
@@ -65,7 +65,7 @@ class Engine:
 
     @property
     def simulated(self) -> bool:
-        """True when nothing that it says was measured on a real engine."""
+        """True for the simulator: its figures were not measured on a real engine."""
         return bool(self.description and self.description.simulated)
 
     def request(self, path: str, method: str = "GET", payload: object = None, timeout_s: float = 5.0) -> web.HttpReply:
@@ -74,8 +74,8 @@ class Engine:
         return web.request(url, method, api_key=self.api_key, form=self._form, payload=payload, timeout_s=timeout_s)
 
     def read_configuration(self) -> None:
-        """Ask the engine for its version and effective configuration: once, when it is ready or was taken over. What
-        does not answer is left out."""
+        """Ask the engine for its version and effective configuration: once, when it is ready or was taken over.
+        Endpoints that do not answer are skipped."""
         self.version, self.effective = None, {}
         if self.description is None:
             return
@@ -108,7 +108,7 @@ class Engine:
     def reset_prefix_cache(self, wait_s: float = 30.0, sleep: Callable[[float], None] = time.sleep) -> bool:
         """Empty the prefix cache, waiting up to `wait_s` while requests are running.
 
-        Returns False where this engine has no way to do it. Raises UserError(Exit.ENGINE) when it refuses to the end.
+        Returns False if this engine cannot do it. Raises UserError(Exit.ENGINE) if it still refuses after `wait_s`.
         """
         missing = None
         for reset in self.description.cache_reset if self.description else []:
@@ -121,7 +121,7 @@ class Engine:
         return False
 
     def _reset(self, reset: CacheReset, wait_s: float, sleep: Callable[[float], None]) -> int:
-        """200 once it succeeded, or the status that says that there is no such endpoint for us."""
+        """200 on success, or the status that shows that the endpoint is missing or forbidden."""
         waited = 0.0
         while True:
             began = time.monotonic()
@@ -163,7 +163,7 @@ class Engine:
         return None
 
     def stop(self) -> None:
-        """Stop what was started. Someone else's engine is left alone."""
+        """Stop an engine that this process started; leave any other running."""
 
     def kill(self) -> None:
         """The same at once, without waiting for an orderly end: for a second Ctrl-C."""
@@ -172,8 +172,8 @@ class Engine:
         """Leave it running when this process ends; `stop` and `kill` do nothing afterwards."""
 
     def keep(self) -> bool:
-        """Release it so that the next command finds it. False where it was not for this process to end in the first
-        place. Raises UserError(RESULTS) where it could not be found again."""
+        """Release it so that the next command finds it. False if this process does not own it. Raises
+        UserError(RESULTS) if the record that makes it findable cannot be written."""
         return False
 
     def record(self) -> EngineRecord:

@@ -1,7 +1,7 @@
-"""What is asked of Docker Compose to start an engine: pure functions of a description and plain values.
+"""Builds what Docker Compose needs to start an engine: pure functions of a description and plain values.
 
 `compose/compose.yaml` holds one service per engine. What a start changes in it (command, environment, labels, mounts,
-GPUs) is an override document, handed to Compose on its standard input: it never lies in a file.
+GPUs) is an override document, passed to Compose on standard input and never written to a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROJECT = "tokenswarm"
 ENGINE_LABEL = "io.tokenswarm.engine"
 MODEL_LABEL = "io.tokenswarm.model"
 START_LABEL = "io.tokenswarm.start"
-"""Identity of one start: the container that carries it belongs to the process that made it up."""
+"""Label that identifies one start: its container belongs to the process that created the label."""
 
 LOCAL_MODELS = PurePosixPath("/models")
 """Where a model folder of this machine is mounted."""
@@ -35,7 +35,7 @@ _KEPT_OUT = ("API_KEY",)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What one start of an engine's service is to be. `gpus` None = as compose.yaml has it, empty = no GPU."""
+    """One start of an engine's service. `gpus` None = as compose.yaml has it, empty = no GPU."""
 
     engine: str
     command: list[str]
@@ -68,7 +68,7 @@ def override(start: Start) -> str:
 
 
 def _literal(value: object) -> str:
-    """A value that Compose takes as it stands: without `$$` it would look for variables in it."""
+    """A value that Compose takes literally: without `$$` it would expand variables."""
     return json.dumps(value, ensure_ascii=False).replace("$", "$$")
 
 
@@ -93,7 +93,7 @@ def environment(
 
 
 def variable(engine: str) -> str:
-    """How the engine's name begins the names of its variables: VLLM for vllm."""
+    """The prefix of the engine's environment variables: VLLM for vllm."""
     return engine.upper().replace("-", "_")
 
 
@@ -152,5 +152,5 @@ def layers(description: EngineSpec, device: str, local_model: bool, variables: M
 
 
 def cpu_set(cpus: Collection[int] | None) -> frozenset[int] | None:
-    """The CPUs to keep to; None for all."""
+    """The CPUs to pin to; None for all."""
     return frozenset(cpus) if cpus else None

@@ -1,8 +1,8 @@
-"""A tiny watcher that removes an engine's container when the process that started it is gone, however it went.
+"""A small watcher that removes an engine's container when the process that started it ends for any reason.
 
 Run as a file with nothing but the standard library: `python container_guard.py LABEL GRACE_S`. Its standard input is a
-pipe from the starter. A line `release` means: leave the container alone and go. The end of the pipe without that line
-means that the starter was killed: every container with that label is stopped and removed.
+pipe from the starter. A line `release` means: exit and leave the container running. The end of the pipe without that
+line means that the starter was killed: every container with that label is stopped and removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 _NETWORKS = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
 _LOOK_FOR_S = 20.0
-"""The command that makes the container may outlive the starter: what it makes is waited for."""
+"""The command that creates the container may outlive the starter, so the watcher waits for its container."""
 
 
 def _docker(*arguments: str) -> list[str]:
@@ -36,7 +36,7 @@ def remove(label: str, grace_s: float) -> None:
 
 
 def main() -> None:
-    """Wait for the word of release or for the end of the pipe."""
+    """Wait for `release` or the end of the pipe."""
     label, grace_s = sys.argv[1], float(sys.argv[2])
     for line in sys.stdin:
         if line.strip() == "release":

@@ -12,9 +12,8 @@ _MIB = 1024 * 1024
 
 
 def memory_bytes(memory: Mapping[str, Any]) -> float | None:
-    """Memory in use without the page cache that the kernel would give back: what `docker stats` shows.
-
-    None where Docker tells nothing, as for a container that has just ended.
+    """Memory in use without reclaimable page cache, as `docker stats` shows it. None if Docker reports nothing, for
+    example when the container has just ended.
     """
     usage = memory.get("usage")
     if usage is None:
@@ -25,15 +24,15 @@ def memory_bytes(memory: Mapping[str, Any]) -> float | None:
 
 
 class ContainerSampler:
-    """Reads Docker's counters of a container, one quick request a call. Source: `engine`."""
+    """Reads Docker's counters of a container with one quick request per call. Source: `engine`."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
         self._before: tuple[float, float] | None = None
-        """Moment and CPU seconds of the last reading."""
+        """Time and CPU seconds of the last reading."""
 
     def __call__(self, at: float) -> list[dict[str, object]]:
-        """One row: CPU as a share of one core since the last call (empty the first time), memory in MiB; none when
+        """One row: CPU as a share of one core since the last call (empty the first time), memory in MiB; no row when
         the container has ended. Raises OSError when Docker does not answer.
         """
         from docker.errors import DockerException, NotFound

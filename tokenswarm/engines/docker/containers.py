@@ -1,4 +1,4 @@
-"""Containers of engines: finding those that tokenswarm (or plain Compose) started, their logs, their end."""
+"""Containers of engines: finds those that tokenswarm or plain Compose started, reads their logs and stops them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SLOW_API_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An engine's container as it is now. `base_url` is None while it publishes no port."""
+    """Current state of an engine's container. `base_url` is None while it publishes no port."""
 
     id: str
     name: str
@@ -37,7 +37,7 @@ class Found:
     image: str
     image_digest: str
     started_at: str
-    """ISO 8601, UTC; empty while it has not started."""
+    """ISO 8601, UTC; empty before it starts."""
     exit_code: int
 
 
@@ -72,7 +72,7 @@ def containers_of(client: DockerClient, engine: str | None, project_name: str) -
 
 
 def describe(container: Container) -> Found:
-    """What is to be known of a container."""
+    """Read the state of a container."""
     attrs: dict[str, Any] = container.attrs
     state, config = attrs["State"], attrs["Config"]
     return Found(
@@ -99,8 +99,8 @@ def _base_url(attrs: Mapping[str, Any]) -> str | None:
 
 
 def digest(container: Container) -> str:
-    """What names the image's content: the registry's digest (`sha256:...`), or of an image that no registry has, its
-    own id."""
+    """Identifies the image's content: the registry's digest (`sha256:...`), or the image id if it came from no
+    registry."""
     from docker.errors import DockerException
 
     own = str(container.attrs["Image"])
@@ -134,8 +134,8 @@ def logs(
 
 
 def stop(container_id: str, grace_s: float = 20.0, *, client: DockerClient | None = None) -> None:
-    """Stop a container in order, remove it, and the project's network with the last of them; a container that is gone
-    already is no error.
+    """Stop and remove a container, and the project's network if it was the last one. A container that no longer exists
+    is not an error.
 
     Raises UserError(Exit.ENGINE) where no Docker engine is reachable.
     """

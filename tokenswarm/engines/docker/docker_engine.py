@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 _SECRETS = ("HF_TOKEN",)
-"""Variables that reach the engine through its environment and must not stand in what is kept of its log."""
+"""Environment variables of the engine whose values must not appear in the stored log."""
 _LOG_LINES_KEPT = 50_000
 _LOOK_S = 1.0
-"""Docker is asked at most this often how a container is."""
+"""Shortest interval between two status requests to Docker."""
 
 
 class DockerEngine(StartedEngine):
@@ -86,7 +86,8 @@ class DockerEngine(StartedEngine):
         return engine
 
     def trouble(self) -> str | None:
-        """That the container has ended or fails its health check, as the rest of a sentence; None otherwise."""
+        """Why the container is not usable (ended, or failing its health check), as the rest of a sentence; None if it
+        is."""
         state = self._state(_LOOK_S)
         if self._gone:
             return "was removed by someone else"
@@ -132,8 +133,8 @@ class DockerEngine(StartedEngine):
         return []
 
     def stop(self) -> None:
-        """Stop the container, keep its log at `log_path`, and remove it. Never raises; leaves alone what somebody else
-        started; the second call does nothing."""
+        """Stop the container, keep its log at `log_path`, and remove it. Never raises. Does nothing for a container
+        that someone else started, or on a second call."""
         if self._over or not self.owned:
             return
         from docker.errors import DockerException
@@ -149,7 +150,7 @@ class DockerEngine(StartedEngine):
         shared_memory.remove_shared_memory((), self._shm_before, self.description.shared_memory)
 
     def kill(self) -> None:
-        """End and remove the container at once: for a second Ctrl-C."""
+        """Kill and remove the container at once: for a second Ctrl-C."""
         if self.owned:
             self._over = True
             containers.remove(self.container)
@@ -164,7 +165,7 @@ class DockerEngine(StartedEngine):
         self._dismiss_guard()
 
     def keep(self) -> bool:
-        """Release it: who wants it again finds it through Docker."""
+        """Release it; later commands find it through Docker."""
         self.release()
         return True
 

@@ -1,4 +1,4 @@
-"""What Docker says when something is wrong, as sentences for people. Pure."""
+"""Turns Docker's error messages into sentences for the user. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_DOCKER = (
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Words by which a cause is recognised, and what the user can do about it. `{image}` stands for the image."""
+    """A pattern that identifies a cause, and what the user can do about it. `{image}` stands for the image."""
 
     pattern: str
     sentence: str
@@ -75,7 +75,7 @@ CAUSES = (
         "Docker's Compose plugin is missing or too old (2.24.4 is needed): install docker-compose-plugin",
     ),
 )
-"""The first that fits counts."""
+"""The first match wins."""
 
 
 def explain(text: str, image: str) -> tuple[Exit, str | None]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _API_TIMEOUT_S = 60.0
 _ASK_TIMEOUT_S = 20.0
 _NEEDED_COMPOSE = (2, 24, 4)
-"""The first that takes `!override` in a second file, with which a start says which GPUs it wants."""
+"""First version of Compose that accepts `!override` in a second file, which a start uses to select GPUs."""
 _LINES_KEPT = 400
 _TICK_S = 0.5
 _FINISH_S = 60.0
@@ -38,7 +38,7 @@ def connect(environ: Mapping[str, str] | None = None) -> DockerClient:
     """A client of the Docker engine that the `docker` command would talk to.
 
     Raises UserError(Exit.ENGINE) when the command is missing, when no engine answers, or when it is on another machine,
-    whose ports on 127.0.0.1 nobody here could reach.
+    whose ports on 127.0.0.1 are not reachable from here.
     """
     variables = os.environ if environ is None else environ
     if shutil.which("docker", path=variables.get("PATH")) is None:

@@ -1,4 +1,5 @@
-"""Starting an engine in a container: image, override of the service, the container under a guard, ready."""
+"""Starts an engine in a container: fetches the image, brings up the service with an override and a guard, and waits
+until it is ready."""
 
 from __future__ import annotations
 
@@ -47,8 +48,8 @@ class _Service:
 def launch(request: StartRequest, on_progress: Progress | None = None) -> DockerEngine:
     """Fetch the image where it is missing, start the container and return; `wait_ready` waits until it answers.
 
-    Raises UserError: Exit.PORT for a taken port, Exit.USAGE for settings that cannot be honoured, Exit.ENGINE with
-    the cause for whatever Docker cannot do. Nothing stays behind then, nor after an interrupt.
+    Raises UserError: Exit.PORT for a taken port, Exit.USAGE for settings that cannot be honoured, Exit.ENGINE with the
+    cause for whatever Docker cannot do. On failure or interrupt nothing is left behind.
     """
     description = request.description
     _, profile = request.device_profile
@@ -79,7 +80,7 @@ def launch(request: StartRequest, on_progress: Progress | None = None) -> Docker
 
 
 def _start(request: StartRequest) -> tuple[Start, str]:
-    """What this start changes in the service, and the name that clients use for the model."""
+    """The overrides of this start, and the model name that clients use."""
     description = request.description
     device, _ = request.device_profile
     model, name = request.model_and_name()
@@ -104,8 +105,8 @@ def _start(request: StartRequest) -> tuple[Start, str]:
 
 
 def _make_room(client: DockerClient, description: EngineSpec, project: str) -> None:
-    """Remove what an earlier start left stopped. Raises UserError(Exit.ENGINE) when the service runs already: Compose
-    would end it, under whoever uses it."""
+    """Remove stopped containers of earlier starts. Raises UserError(Exit.ENGINE) when the service is already running:
+    Compose would stop it while someone may be using it."""
     for container in containers.containers_of(client, description.name, project):
         there = containers.describe(container)
         if there.state in ("running", "paused", "restarting"):
@@ -136,7 +137,7 @@ def _need_image(service: _Service, on_progress: Progress | None) -> None:
 
 
 def _up(service: _Service, start: Start, on_progress: Progress | None) -> tuple[Container, subprocess.Popen[bytes]]:
-    """Bring the service up under a guard. Whatever goes wrong, its container is removed again."""
+    """Bring the service up under a guard. On failure its container is removed."""
     label = f"{START_LABEL}={start.labels[START_LABEL]}"
     guard = _guard(label, service.description.command.stop_grace_s)
     on_a_gpu = start.gpus != []
@@ -173,7 +174,7 @@ def _guard(label: str, grace_s: float) -> subprocess.Popen[bytes]:
 
 
 def start_docker(request: StartRequest, on_progress: Progress | None = None) -> DockerEngine:
-    """Start an engine in a container and wait until it is ready; whatever goes wrong, nothing stays behind.
+    """Start an engine in a container and wait until it is ready; on failure nothing is left behind.
 
     Raises UserError as `launch` and `wait_ready` do.
     """

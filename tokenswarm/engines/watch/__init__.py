@@ -1,1 +1,1 @@
-"""What an engine and its GPUs say while a run goes on."""
+"""Monitors an engine and its GPUs during a run."""

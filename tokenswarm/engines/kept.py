@@ -1,4 +1,4 @@
-"""Engines that run as processes of this machine and outlive the command which started them, written down.
+"""Records of engines that run as processes on this machine and outlive the command that started them.
 
 Each has a small file beside the installed engines: its process id with the time at which it began, so that a process
 which got the same id later is never taken for it.
@@ -45,7 +45,7 @@ def _file(name: str, root: Path | None = None) -> Path:
 
 
 def new_log(name: str, root: Path | None = None) -> Path:
-    """Where the log of an engine goes that no run folder owns; the former one is gone."""
+    """A new log file for an engine that belongs to no run folder; replaces the previous one."""
     path = _file(name, root).with_suffix(".log")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
@@ -53,7 +53,7 @@ def new_log(name: str, root: Path | None = None) -> Path:
 
 
 def write_down(running: Running, root: Path | None = None) -> None:
-    """Note how to find an engine of this machine. Raises UserError(RESULTS)."""
+    """Record how to find an engine on this machine. Raises UserError(RESULTS)."""
     path = _file(running.engine, root)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,12 +65,12 @@ def write_down(running: Running, root: Path | None = None) -> None:
 
 
 def forget(name: str, root: Path | None = None) -> None:
-    """Remove what was written down about an engine."""
+    """Remove the record of an engine."""
     _file(name, root).unlink(missing_ok=True)
 
 
 def written_down(root: Path | None = None) -> Iterator[Running]:
-    """The engines that were written down and still run; the notes of others are removed."""
+    """Recorded engines that are still running; records of others are removed."""
     folder = (root or default_root()) / _FOLDER
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         running = read_note(path, Running)
@@ -81,7 +81,7 @@ def written_down(root: Path | None = None) -> Iterator[Running]:
 
 
 def process_of(running: Running) -> psutil.Process | None:
-    """The engine's first process; None when it has ended, also where another process has its id now."""
+    """The engine's first process; None if it has ended, even if another process now has its id."""
     with contextlib.suppress(psutil.Error, ValueError, OverflowError):
         process = psutil.Process(int(running.id))
         if (

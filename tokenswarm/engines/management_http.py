@@ -26,7 +26,7 @@ _REASON_CHARS = 200
 
 
 class Unreachable(Exception):
-    """No HTTP answer came; `str()` says why in a few words."""
+    """No HTTP response was received; `str()` says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class HttpReply:
     """Names in lower case."""
     body: bytes
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What was sent to be let in; nothing of it is in what is read here."""
+    """The credentials that were sent; they are masked in what is read here."""
 
     @property
     def text(self) -> str:

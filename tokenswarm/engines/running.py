@@ -1,4 +1,5 @@
-"""Engines that run here already, left by `engine up`, KEEP=1 or somebody else: found, judged, taken over, stopped.
+"""Finds, checks, takes over and stops engines that are already running here, left by `engine up`, KEEP=1 or someone
+else.
 
 An engine in a container is found through Docker; one that runs as processes of this machine is written down (see
 `kept`).
@@ -32,7 +33,8 @@ _STOP_GRACE_S = 30.0
 
 
 class TakenEngine(Engine):
-    """A running engine that this command took over: it is watched like one's own, and left running."""
+    """A running engine that this command took over: it is monitored like one that this command started, and left
+    running."""
 
     def __init__(self, running: Running, adopted: Engine) -> None:
         super().__init__(present(running.base_url), adopted.description, adopted.api_key)
@@ -60,8 +62,8 @@ class TakenEngine(Engine):
 
 
 def find(engine: str | None = None, *, in_containers: bool = True, root: Path | None = None) -> list[Running]:
-    """Engines that run: those written down, then those in containers. What has ended is forgotten. `engine`: a name, or
-    the path of a description. Raises UserError (USAGE) for a path without one."""
+    """Running engines: recorded processes first, then containers. Records of ended engines are removed. `engine`: a
+    name, or the path of a description. Raises UserError (USAGE) for a path without one."""
     if engine is not None and ENGINES.is_path(engine):
         engine = load_description(engine).name
     local = [running for running in written_down(root) if engine in (None, running.engine)]

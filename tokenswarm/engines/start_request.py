@@ -1,4 +1,4 @@
-"""What somebody wants started: one record for every runtime."""
+"""A request to start an engine: one record for every runtime."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequest:
-    """An engine to start, as a process or in a container. Whatever is None is for the engine's description, the
-    environment or the system to say."""
+    """An engine to start, as a process or in a container. The engine's description, the environment or the system
+    supplies values that are None."""
 
     description: EngineSpec
     log_path: Path

@@ -1,4 +1,4 @@
-"""An engine that was started here: when it is ready, and what its log says where it never gets there."""
+"""An engine that this process started: waits until it is ready, and finds the cause in its log if it fails."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class StartedEngine(Engine):
         self.ready_timeout_s = 300.0
 
     def trouble(self) -> str | None:
-        """Why it will not get ready any more, as the rest of a sentence ("ended with code 1"); None while it may."""
+        """Why it can no longer become ready, as the rest of a sentence ("ended with code 1"); None while it can."""
         raise NotImplementedError
 
     def wait_ready(self, on_progress: Progress | None = None, timeout_s: float | None = None) -> None:

@@ -27,7 +27,7 @@ from tokenswarm.engines.started import StartedEngine, tail
 
 _HERE = "127.0.0.1"
 _KEPT_OUT = ("API_KEY",)
-"""Variables that an engine has no business to see: the key of some endpoint that is to be loaded."""
+"""Variables withheld from the engine: API keys of endpoints under load."""
 
 
 class LocalEngine(StartedEngine):
@@ -80,7 +80,7 @@ class LocalEngine(StartedEngine):
         return engine
 
     def trouble(self) -> str | None:
-        """That the process has ended, as the rest of a sentence; None while it runs."""
+        """Why the process is not usable (it has ended), as the rest of a sentence; None while it runs."""
         code = self._process.poll()
         return None if code is None else f"ended with code {code}"
 
@@ -192,7 +192,7 @@ def _spawn(request: StartRequest, args: list[str], environment: Mapping[str, str
 
 
 def _guard(group: int, grace_s: float) -> subprocess.Popen[bytes]:
-    """A process that ends the engine should this one be killed."""
+    """Start a process that ends the engine if this one is killed."""
     path = Path(__file__).with_name("process_guard.py")
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(path), str(group), str(grace_s)],
@@ -204,7 +204,7 @@ def _guard(group: int, grace_s: float) -> subprocess.Popen[bytes]:
 
 
 def start_local(request: StartRequest, on_progress: Progress | None = None) -> LocalEngine:
-    """Start an engine and wait until it is ready; whatever goes wrong, nothing stays behind.
+    """Start an engine and wait until it is ready; on failure nothing is left behind.
 
     Raises UserError as `LocalEngine.start` and `wait_ready` do.
     """

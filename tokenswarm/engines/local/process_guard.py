@@ -1,8 +1,8 @@
-"""A tiny watcher that ends an engine when the process that started it is gone, however it went.
+"""A small watcher that ends an engine when the process that started it ends for any reason.
 
-Run as a file with nothing but the standard library: `python process_guard.py PROCESS_GROUP GRACE_S`. Its standard
-input is a pipe from the starter. A line `release` means: leave the engine alone and go. The end of
-the pipe without that line means that the starter was killed: the whole process group is ended.
+Run as a file with nothing but the standard library: `python process_guard.py PROCESS_GROUP GRACE_S`. Its standard input
+is a pipe from the starter. A line `release` means: exit and leave the engine running. The end of the pipe without that
+line means that the starter was killed: the whole process group is ended.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def end_group(group: int, grace_s: float) -> None:
 
 
 def main() -> None:
-    """Wait for the word of release or for the end of the pipe."""
+    """Wait for `release` or the end of the pipe."""
     group, grace_s = int(sys.argv[1]), float(sys.argv[2])
     for line in sys.stdin:
         if line.strip() == "release":

@@ -1,6 +1,6 @@
 """GPU utilisation, memory and power through NVML, as rows of host_metrics.csv.
 
-Needs nvidia-ml-py and a driver; without either there is simply nothing to sample.
+Needs nvidia-ml-py and a driver; without them nothing is sampled.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class GpuSampler:
             return None
 
     def close(self) -> None:
-        """Give NVML back."""
+        """Shut NVML down."""
         with contextlib.suppress(Exception):
             self._nvml.nvmlShutdown()
 

@@ -1,8 +1,8 @@
 """The engine's own view of a run: /metrics once a second into engine_metrics.csv, what surrounds it into
 host_metrics.csv, and its latency histograms at the start and the end of the measured phase.
 
-A plain thread of the command-line process, which generates no load itself. What goes wrong here is counted and leaves
-a gap; it never ends a run.
+A plain thread of the command-line process, which generates no load itself. Errors are counted and leave a gap; they
+never end a run.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Telemetry:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to sample; the first sample is taken at once."""
+        """Start sampling; the first sample is taken at once."""
         self._thread = threading.Thread(target=self._run, name="engine-telemetry", daemon=True)
         self._thread.start()
 

@@ -20,12 +20,12 @@ from tokenswarm.analysis.render.capacity_page import (
     render_capacities,
     render_capacity,
 )
-from tokenswarm.analysis.render.capacity_words import UNITS, answer_sentence, load_words
+from tokenswarm.analysis.render.capacity_words import answer_sentence, load_words
 from tokenswarm.analysis.wording import number
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.files import link_to, make_folder, write_whole
-from tokenswarm.contract.capacity_record import CAPACITY_JSON, Capacity, read_capacity, write_capacity
+from tokenswarm.contract.capacity_record import CAPACITY_JSON, UNITS, Capacity, read_capacity, write_capacity
 from tokenswarm.contract.tables import JUNIT_XML
 
 CAPACITY_MD, CAPACITY_HTML = "capacity.md", "capacity.html"

@@ -25,7 +25,7 @@ from tokenswarm.analysis.search.decision import (
 from tokenswarm.analysis.search.quality import WORSE
 
 from tokenswarm.base.numbers import load_number
-from tokenswarm.contract.capacity_record import ENDINGS, Capacity, CapacityFigure
+from tokenswarm.contract.capacity_record import ENDINGS, UNITS, Capacity, CapacityFigure
 from tokenswarm.contract.decision_record import Decision, RatioToRunnerUp, SideRecord
 from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.contract.summary.figure import Figure
@@ -117,7 +117,7 @@ def per_gpu(figure: CapacityFigure, gpus: int) -> Ratio:
     if low and high and (value is None or high / low > _WIDEST_BRACKET**2):
         value = (low * high) ** 0.5 if high / low <= _WIDEST_BRACKET else None
     if value is None:
-        unit = "users" if figure.unit == "users" else "requests/s"
+        unit = UNITS[figure.unit]
         bound = (
             f"between {load_number(low / gpus)} and {load_number(high / gpus)} {unit}"
             if low and high

@@ -50,7 +50,8 @@ def answers_of(folders: Mapping[str, Sequence[Path]], what: str) -> AnswersRecor
 def answers_words(quality: Quality, what: str) -> str:
     """`Under kv_cache_dtype=fp8 the answers are as good: ...`."""
     if quality.state == CANNOT_TELL:
-        return f"Whether the answers stay as good under {what} cannot be determined: {quality.why}."
+        end = "" if quality.why.endswith("?") else "."
+        return f"Whether the answers stay as good under {what} cannot be determined: {quality.why}{end}"
     figures = (
         f"{quality.after:.0%} of {quality.tasks} tasks are solved, {quality.before:.0%} without it "
         f"({100 * (quality.change or 0):+.1f} points, {100 * (quality.low or 0):+.1f} to "

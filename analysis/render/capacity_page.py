@@ -8,7 +8,6 @@ from typing import Any
 from tokenswarm.analysis import wording as text
 from tokenswarm.analysis.render.assets import chart_page, environment
 from tokenswarm.analysis.render.capacity_words import (
-    UNITS,
     answer_sentence,
     capacity_sentence,
     ending_sentence,
@@ -20,7 +19,7 @@ from tokenswarm.analysis.render.junit import junit_of
 from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.verdict.gates import FAILED, PASSED, SKIPPED, Case
 
-from tokenswarm.contract.capacity_record import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
+from tokenswarm.contract.capacity_record import COST, ENERGY, OUTPUT, TTFT, UNITS, USER_SPEED, Capacity, CapacityLevel
 from tokenswarm.contract.summary.figure import Figure
 from tokenswarm.contract.tables import DASHBOARD_HTML
 

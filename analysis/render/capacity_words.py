@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from tokenswarm.analysis import wording as text
 
 from tokenswarm.base.numbers import significant
-from tokenswarm.contract.capacity_record import ENDINGS, Capacity, CapacityFigure, CapacityLevel
+from tokenswarm.contract.capacity_record import ENDINGS, UNITS, Capacity, CapacityFigure, CapacityLevel
 from tokenswarm.contract.metrics import METRICS
 
-UNITS = {"users": "users", "requests_s": "requests/s"}
 _MARKS = {"pass": "P", "fail": "F", "limited": "L"}
 _COLUMNS = 44
 

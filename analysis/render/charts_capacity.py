@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tokenswarm.analysis.render.capacity_words import UNITS, load_words
+from tokenswarm.analysis.render.capacity_words import load_words
 from tokenswarm.analysis.render.chart import PALETTE, Chart, Trace, axis, latency_axis, numbers, plain
 
-from tokenswarm.contract.capacity_record import COST, ENERGY, OUTPUT, TTFT, USER_SPEED, Capacity, CapacityLevel
+from tokenswarm.contract.capacity_record import COST, ENERGY, OUTPUT, TTFT, UNITS, USER_SPEED, Capacity, CapacityLevel
 from tokenswarm.contract.summary.figure import Figure
 
 Series = tuple[str, Capacity]

@@ -12,6 +12,7 @@ from tokenswarm.analysis.render.markdown import escape
 from tokenswarm.analysis.render.tune_page import ratio_words
 
 from tokenswarm.base.numbers import significant
+from tokenswarm.contract.capacity_record import ENDINGS, UNITS
 from tokenswarm.contract.decision_record import PAIRS, RACE, SEARCH, Decision, SideRecord
 from tokenswarm.contract.objectives import parse_objectives
 from tokenswarm.contract.tune_record import Ratio
@@ -26,7 +27,7 @@ _STATES = {
     "none": "nothing measured",
     "going": "not over",
 }
-_ENDINGS = {
+_ENDINGS = ENDINGS | {
     "one_left": "one candidate left",
     "within_margin": "no candidate left can be better by more than 3%",
     "rounds": "rounds over, several left",
@@ -34,30 +35,18 @@ _ENDINGS = {
     "no_race": "the budget holds none",
     "none": "nobody measurable",
     "nothing_reached": "nobody met the limits",
-    "load_generator": "the load generator was the limit",
-    "precision": "as precise as was asked",
-    "neighbours": "neighbouring numbers of users",
-    "undecided": "a level at the target stayed undecided",
-    "levels": "as many levels as may be",
-    "below_least": "not even the lowest load passes",
-    "limited": "the load generator was the limit",
-    "refused": "a limit of rates",
+    "load_generator": ENDINGS["limited"],
     "interrupted": "interrupted",
     "settled": "settled",
     "pairs": "all pairs were made",
 }
 
 
-def unit_words(unit: str) -> str:
-    """`users` or `requests/s`."""
-    return "users" if unit == "users" else "requests/s"
-
-
 def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
     """`58 users (55 to 61)`, or why there is no figure."""
     if ratio.value is None:
         return ratio.why or text.MISSING
-    shown = text.number if sign else _plain
+    shown = text.number if sign else significant
     ends = (
         f" ({sign}{shown(ratio.ci95[0])} to {sign}{shown(ratio.ci95[1])})"
         if ratio.ci95
@@ -66,11 +55,6 @@ def figure_words(ratio: Ratio, unit: str = "", sign: str = "") -> str:
         else ""
     )
     return f"{sign}{shown(ratio.value)}{' ' + unit if unit else ''}{ends}"
-
-
-def _plain(value: float) -> str:
-    """Three digits without meaningless decimals: 56, not 56.0."""
-    return significant(value)
 
 
 def settings_words(side: SideRecord) -> str:
@@ -97,7 +81,7 @@ def decision_sentences(decision: Decision) -> list[str]:
 
 def _head(decision: Decision) -> str:
     names = [side.title for side in decision.sides]
-    unit = unit_words(decision.load_unit)
+    unit = UNITS[decision.load_unit]
     chosen = next((side for side in decision.sides if side.engine == decision.engine), None)
     if chosen is not None:
         known = chosen.per_gpu.value is not None
@@ -136,7 +120,7 @@ def _ratio_phrase(decision: Decision) -> str:
 def _of(decision: Decision, of: str) -> str:
     if of == "capacity":
         return "capacity per GPU"
-    load = "" if decision.load is None else f" at {significant(decision.load)} {unit_words(decision.load_unit)}"
+    load = "" if decision.load is None else f" at {significant(decision.load)} {UNITS[decision.load_unit]}"
     return f"goodput per GPU{load}"
 
 
@@ -145,7 +129,7 @@ def _priced_load(side: SideRecord, unit: str) -> str:
     if side.priced_load is None:
         return ""
     surely = "which surely passes" if side.priced_load == side.capacity.sure_pass else "next to the estimate"
-    return f"at {significant(side.priced_load)} {unit_words(unit)}, {surely}"
+    return f"at {significant(side.priced_load)} {UNITS[unit]}, {surely}"
 
 
 def _price(side: SideRecord, unit: str) -> str:
@@ -173,7 +157,7 @@ def _certainty(decision: Decision) -> Iterator[str]:
 
 
 def _sides(decision: Decision) -> Iterator[dict[str, object]]:
-    unit = unit_words(decision.load_unit)
+    unit = UNITS[decision.load_unit]
     known = [side.per_gpu for side in decision.sides if side.per_gpu.value is not None]
     ends = [end for ratio in known for end in (ratio.ci95 or [ratio.value or 0.0]) if end]
     low, high = (min(ends) * 0.85, max(ends) * 1.15) if ends else (0.0, 1.0)
@@ -285,7 +269,7 @@ def render_decision(decision: Decision, folder: Path) -> str:
             runs=list(_runs(decision, folder)),
             slo=_limits(decision.slo),
             budget=None if decision.budget_s is None else text.duration(decision.budget_s),
-            load=None if decision.load is None else f"{significant(decision.load)} {unit_words(decision.load_unit)}",
+            load=None if decision.load is None else f"{significant(decision.load)} {UNITS[decision.load_unit]}",
             **text_page(),
         )
     )

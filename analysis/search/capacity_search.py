@@ -37,7 +37,7 @@ from tokenswarm.analysis.search.load_levels import (
     usual_at,
     usual_dependence,
 )
-from tokenswarm.analysis.search.margin_line import is_concentrated, margin_crossing
+from tokenswarm.analysis.search.margin_line import concentrated_runs, margin_crossing
 
 from tokenswarm.base.presence import present
 
@@ -62,6 +62,8 @@ NEARLY, AT_LAST = 1.5, 1.1
 """The interval was within this multiple of the precision before the last runs, and is within the second one after
 them.
 """
+NEARLY_ALL, NEARLY_NONE = 0.99, 0.05
+"""Attainment of the sure pass and the sure fail around a cliff."""
 _FAR = 1.15
 """A load this many times further from the crossing is cheap to decide."""
 
@@ -112,9 +114,14 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
     points = _points(settings, loads, usual)
     ends_of_curve = (low or points[0].load / 2.0, high or points[-1].load * 2.0) if len(points) > 1 else (0.0, 0.0)
     runs = margin_runs(loads)
-    line = margin_crossing(runs, settings.target)
-    if line is not None:
-        curve: Crossing | None = Crossing(line.load, line.low, line.high)
+    concentrated = concentrated_runs(runs, settings.target)
+    falls_at_once = _falls_at_once(levels, low, high)
+    line = None if falls_at_once else margin_crossing(runs, concentrated, settings.target)
+    if falls_at_once:
+        curve: Crossing | None = None
+        trusted = False
+    elif line is not None:
+        curve = Crossing(line.load, line.low, line.high)
         trusted = line.rests_on_enough
     else:
         curve = crossing(points, settings.target, ends_of_curve)
@@ -132,12 +139,12 @@ def judge(settings: SearchSettings, evidence: Sequence[LoadEvidence]) -> Knowled
         limit.load if limit else None,
         estimate,
         *ends,
-        cliff=line is None and is_cliff(points, settings.target),
+        cliff=falls_at_once or (line is None and is_cliff(points, settings.target)),
         non_monotone=non_monotone,
         flaw=limit.flaw if limit else None,
         crossing=curve,
         trusted=trusted,
-        concentrated=any(is_concentrated(each.steps, settings.target) for each in runs),
+        concentrated=bool(concentrated),
     )
 
 
@@ -147,6 +154,17 @@ def _sure_ends(levels: Sequence[Level]) -> tuple[float | None, float | None, boo
     passes = [each.load for each in levels if each.state == PASS]
     below = [load for load in passes if high is None or load < high]
     return max(below, default=None), high, len(below) < len(passes)
+
+
+def _falls_at_once(levels: Sequence[Level], low: float | None, high: float | None) -> bool:
+    """Whether attainment falls from nearly all to nearly none between the sure pass and the sure fail, with no level
+    between them: no curve is fitted through such a cliff, whatever the margins say."""
+    if low is None or high is None:
+        return False
+    shares = [
+        each.attainment.share for each in levels if low <= each.load <= high and each.attainment.share is not None
+    ]
+    return len(shares) == 2 and shares[0] >= NEARLY_ALL and shares[1] <= NEARLY_NONE
 
 
 def _by_the_curve(settings: SearchSettings, level: Level, curve: Crossing) -> Level:

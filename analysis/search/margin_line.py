@@ -32,6 +32,8 @@ STEP, REACH = 0.005, 0.6
 first or last step.
 """
 _STEPS = round(2 * REACH / STEP)
+_EDGES = REACH - STEP * np.arange(_STEPS + 1)
+"""Between the steps, from the highest one down."""
 CONCENTRATED = 1.25
 WIDE = 4.0
 """The quantiles with WIDE times and 1 / WIDE times the target's bad requests beyond them differ by at most the factor
@@ -94,9 +96,15 @@ def is_concentrated(steps: Sequence[int], target: float) -> bool:
     return bool(inside and ends[1] - ends[0] <= math.log(CONCENTRATED))
 
 
-def margin_crossing(runs: Sequence[MarginRun], target: float) -> MarginCrossing | None:
-    """Where the line reaches the limit; None if that is unknown, or the margins around it are not concentrated."""
-    concentrated = [run for run in runs if is_concentrated(run.steps, target)]
+def concentrated_runs(runs: Sequence[MarginRun], target: float) -> list[MarginRun]:
+    """The runs whose margins around the target's quantile are close together."""
+    return [run for run in runs if is_concentrated(run.steps, target)]
+
+
+def margin_crossing(
+    runs: Sequence[MarginRun], concentrated: Sequence[MarginRun], target: float
+) -> MarginCrossing | None:
+    """Where the line reaches the limit; None if that is unknown, or runs around it are not among the `concentrated`."""
     line = _Line.through(concentrated, target)
     for _ in range(2):  # near the crossing of all runs, then near that of the selected ones
         if line is None:
@@ -200,9 +208,7 @@ class _Line:
 
 def _quantiles(steps: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     """The logarithms of the margins beyond which these shares lie, interpolated within a step."""
-    above = np.concatenate([[0.0], np.cumsum(steps[::-1])]) / steps.sum()
-    edges = REACH - STEP * np.arange(_STEPS + 1)
-    return np.interp(beyond, above, edges)
+    return np.interp(beyond, _above(steps), _EDGES)
 
 
 def _extended(steps: np.ndarray, beyond: np.ndarray, target: float) -> np.ndarray:
@@ -216,8 +222,12 @@ def _extended(steps: np.ndarray, beyond: np.ndarray, target: float) -> np.ndarra
 
 
 def _share_beyond(steps: np.ndarray, log_margin: float) -> float:
-    above = np.concatenate([[0.0], np.cumsum(steps[::-1])]) / steps.sum()
-    return float(np.interp(-log_margin, STEP * np.arange(_STEPS + 1) - REACH, above))
+    return float(np.interp(-log_margin, -_EDGES, _above(steps)))
+
+
+def _above(steps: np.ndarray) -> np.ndarray:
+    """The share of the margins above each of the edges, from the highest one down."""
+    return np.concatenate([[0.0], np.cumsum(steps[::-1])]) / steps.sum()
 
 
 def _moved(steps: np.ndarray, by: float) -> np.ndarray:

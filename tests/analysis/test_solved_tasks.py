@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tokenswarm.analysis.decision_answer import chosen_settings
@@ -9,6 +10,10 @@ from tokenswarm.analysis.solved_tasks import answers_of, solved
 
 from tests.analysis.make_run import manifest, row, write_run
 from tokenswarm.contract.tune_record import AnswersRecord, Ratio, Tune
+from tokenswarm.workloads.reasoning import answers as answers_check
+
+REAL = json.loads((Path(__file__).parents[1] / "workloads" / "no_utf8.json").read_text("utf-8"))
+"""Answers of vLLM and SGLang with random weights, which a grammar held to a schema."""
 
 
 def folder(path: Path, right: int, failed: int = 0) -> Path:
@@ -42,3 +47,29 @@ def test_surely_worse_answers_are_said_and_their_settings_are_not_taken(tmp_path
 def test_a_model_that_solves_nothing_has_nothing_to_lose(tmp_path: Path) -> None:
     sides = {side: [folder(tmp_path / side, 2)] for side in ("before", "after")}
     assert "cannot be determined: the model solves 2% of the tasks" in answers_of(sides, "dtype=fp8").sentence
+
+
+def test_the_texts_of_real_engines_with_random_weights_say_that_nothing_can_be_told(tmp_path: Path) -> None:
+    """Their grammar makes every structured answer valid, and their text solves no task of reasoning."""
+    texts = [each["answer"] for each in REAL]
+    right = [answers_check(str(number))(texts[number % len(texts)]) for number in range(100)]
+    sides, told = {}, manifest("reasoning")["scenario"]
+    for side in ("before", "after"):
+        asked = {"reasoning": right, "structured": [True] * 100}
+        sides[side] = [
+            write_run(
+                tmp_path / side / scenario,
+                [
+                    row(conversation=f"s{n}", turn=1, valid_output=valid, status="ok")
+                    for n, valid in enumerate(answered)
+                ],
+                manifest("reasoning", scenario=told | {"name": scenario}),
+            )
+            for scenario, answered in asked.items()
+        ]
+    answers = answers_of(sides, "kv_cache_dtype=fp8")
+    assert answers.state == "cannot_tell" and answers.tasks == 200
+    assert answers.sentence == (
+        "Whether the answers stay as good under kv_cache_dtype=fp8 cannot be determined: the model solves 0% of the "
+        "tasks of reasoning with its own format, so there is nothing to lose: are its weights random?"
+    )

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
+from tokenswarm.analysis.search.attainment import blocks_of
+from tokenswarm.analysis.search.capacity_search import judge, next_step
+from tokenswarm.analysis.search.load_levels import LoadEvidence, SearchSettings
 
+from tests.analysis.search.test_margin_line import TARGET, line_of, margins
 from tests.e2e.support import left_behind
 from tests.ui.test_ui import PATIENCE_MS, Page
 from tokenswarm.base.errors import Exit
+from tokenswarm.contract.search_progress import BracketSoFar, LevelSoFar, new_progress
 
 pytestmark = pytest.mark.ui
 SLOW = (
@@ -58,6 +67,63 @@ def test_a_search_is_watched_in_two_tabs_stopped_in_one_and_its_page_is_there(
         page = person.page.request.get(f"{web.url}/llm/series/page")
         assert page.ok and "capacity" in page.text().lower()
         assert person.problems == other.problems == []
+
+
+def states_of_a_search() -> list[BracketSoFar]:
+    """What a search knows after each of its runs, up to its end."""
+    asked, evidence, states = SearchSettings(32), [], []
+    while (step := next_step(asked, evidence)).load is not None:
+        margin = margins(line_of(0.5, 57.5)(step.load), 0.03, step.requests, len(evidence))
+        at = np.arange(len(margin)) + 0.5
+        evidence.append(LoadEvidence(step.load, blocks_of(at, margin, (0.0, float(len(at))), TARGET)))
+        known = judge(asked, evidence)
+        levels = [
+            LevelSoFar(each.load, each.state, each.attainment.share, requests=each.requests) for each in known.levels
+        ]
+        ends = [None if end is None or np.isinf(end) else float(end) for end in (known.low, known.high)]
+        states.append(
+            BracketSoFar(
+                sure_pass=known.sure_pass,
+                sure_fail=known.sure_fail,
+                estimate=known.estimate,
+                ci95=ends,
+                levels=levels,
+            )
+        )
+    return states
+
+
+def test_the_tab_shows_the_bracket_narrowing(ui: Callable[..., Any], browser: Any) -> None:
+    """The states of a search, one after the other, as the server tells them while it goes on."""
+    states = states_of_a_search()
+    told = {"place": 0}
+
+    def tell(route: Any) -> None:
+        now, progress = route.fetch().json(), new_progress("capacity", "sim", "chat")
+        progress.bracket, progress.runs, progress.updated_at = states[told["place"]], told["place"] + 1, time.time()
+        going = {"state": "running", "stopping": False, "choices": {"kind": "capacity", "scenario": "chat"}}
+        times = {"began": time.time() - 60.0, "at": time.time(), "code": None, "sentence": None, "verdict": None}
+        route.fulfill(
+            json=now | going | times | {"lines": [], "page": False, "progress": msgspec.to_builtins(progress)}
+        )
+
+    widths: list[float] = []
+    with ui(*SHORT) as web:
+        person = Page(browser, web.url)
+        person.page.route("**/llm/series.json", tell)
+        person.page.goto(f"{web.url}/llm")
+        facts, rows = person.page.locator("#series-facts"), person.page.locator("#series-levels tbody tr")
+        for place, state in enumerate(states):
+            told["place"] = place
+            facts.filter(has_text=f"{place + 1} run{'s' if place else ''} ").wait_for()
+            shown = re.search(r"(\d+) users surely pass · (\d+) users surely fail", facts.inner_text())
+            assert rows.count() == len(state.levels)
+            assert bool(shown) == (state.sure_pass is not None and state.sure_fail is not None), facts.inner_text()
+            if shown:
+                assert (float(shown[1]), float(shown[2])) == (state.sure_pass, state.sure_fail)
+                widths.append(float(shown[2]) / float(shown[1]))
+        assert person.problems == []
+    assert len(set(widths)) >= 3 and widths == sorted(widths, reverse=True), f"it narrows: {widths}"
 
 
 def test_a_comparison_runs_to_its_end_and_the_end_of_the_ui_ends_the_next_one(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
+from tokenswarm.contract.capacity_record import UNITS
 from tokenswarm.series.capacity_runs import AROUND_S, BRACKET, FEW, LONGEST_S, SHORTEST_S, Budget
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def forecast(record: Capacity, think_s: float, times: float) -> Forecast:
 
 def forecast_lines(plan: RunPlan, record: Capacity, budget: Budget) -> Iterator[str]:
     """The plan and its estimate, as lines."""
-    from tokenswarm.analysis.render.capacity_words import UNITS, limits_words, load_words
+    from tokenswarm.analysis.render.capacity_words import limits_words, load_words
     from tokenswarm.analysis.wording import duration
 
     scenario = plan.scenario

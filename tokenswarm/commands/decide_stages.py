@@ -31,7 +31,7 @@ from tokenswarm.base.files import make_folder
 from tokenswarm.commands.capacity_series import CapacityAsked, capacity_of
 from tokenswarm.commands.series_runs import reported
 from tokenswarm.commands.tune import START_S, RaceAsked, own_flags, race_settings, space_of_engine
-from tokenswarm.contract.capacity_record import CAPACITY_JSON
+from tokenswarm.contract.capacity_record import CAPACITY_JSON, UNITS
 from tokenswarm.contract.decision_record import DECISION_JSON, DONE, RACE, Decision, SideRecord, StageRecord
 from tokenswarm.contract.search_progress import INTERRUPTED
 from tokenswarm.contract.series_file import damaged
@@ -58,7 +58,6 @@ NO_RACE = "no_race"
 _PAIRS_AT_LEAST = 12
 """Number of pairs that should fit into the last stage."""
 _LONGEST_PAIR_RUN_S = 300.0
-_UNITS = {"users": "users", "requests_s": "requests/s"}
 _AROUND_S = 30.0
 """Approximate overhead of a run, in seconds."""
 _VIRTUAL_SPEED = (60.0, 240.0)
@@ -232,7 +231,7 @@ class Stages:
             self._console.print(f"  {summary.outcome.headline}  {outcome.folder}", highlight=False, soft_wrap=True)
             made = len(record.a) + len(record.b)
             report_progress(
-                f"both engines in pairs at {decision.load:g} {_UNITS[decision.load_unit]}: {made} runs so far"
+                f"both engines in pairs at {decision.load:g} {UNITS[decision.load_unit]}: {made} runs so far"
             )
 
         ending = Ending(lambda planned: self._so_far(decision, summaries, planned), stage.allowed_s)

@@ -13,8 +13,8 @@ from tokenswarm.contract.summary.figure import Figure
 
 CAPACITY_JSON = "capacity.json"
 CAPACITY_FORMAT = 1
-UNITS = ("users", "requests_s")
-"""Of a load."""
+UNITS = {"users": "users", "requests_s": "requests/s"}
+"""Of a load, with the words for each."""
 OUTPUT, USER_SPEED, TTFT, E2E, COST, ENERGY = (
     "output_tok_s_per_gpu",
     "tok_s_per_user",

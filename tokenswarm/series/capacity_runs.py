@@ -16,7 +16,7 @@ from rich.console import Console
 
 from tokenswarm.base.errors import Exit, UserError
 from tokenswarm.base.presence import present
-from tokenswarm.contract.capacity_record import Capacity, CapacityRun, write_capacity
+from tokenswarm.contract.capacity_record import UNITS, Capacity, CapacityRun, write_capacity
 from tokenswarm.contract.manifest import Manifest, read_manifest
 from tokenswarm.contract.search_progress import INTERRUPTED, Amounts, RunUnderWay, SearchProgress
 from tokenswarm.generator.new_run import fresh_salt
@@ -148,7 +148,7 @@ class _Search:
         if seconds is None or self._is_spent():
             return "budget"
         left = "" if self.left_s is None else f"; {_clock(self.left_s)} of the budget left"
-        sentence = f"{step.why}: {step.load:g} {_UNITS[record.capacity.unit]}, {seconds:.0f} s"
+        sentence = f"{step.why}: {step.load:g} {UNITS[record.capacity.unit]}, {seconds:.0f} s"
         self.console.print(f"\n{sentence}{left}", highlight=False)
         self.progress.begin(RunUnderWay(step.why, len(record.runs) + 1, step.load, seconds=seconds), sentence)
         outcome, run = self._measure(step.load, seconds)
@@ -200,7 +200,7 @@ class _Search:
         if empty.inside:
             note = (
                 f"{empty.inside} requests of the run before were still in the engine {EMPTY_LIMIT_S:.0f} s later, "
-                f"when {load:g} {_UNITS[record.capacity.unit]} were begun"
+                f"when {load:g} {UNITS[record.capacity.unit]} were begun"
             )
             record.notes.append(note)
             self.console.print(f"note: {note}", highlight=False)
@@ -239,9 +239,6 @@ class _Search:
         if record.runs:
             values["load.reset_cache"] = "false"  # a warm cache is the steady state, so all levels share it
         return values
-
-
-_UNITS = {"users": "users", "requests_s": "requests/s"}
 
 
 def _measured_s(manifest: Manifest, planned_s: float) -> float:

@@ -1,4 +1,4 @@
-"""What an engine says that it runs with, in canonical names: pure functions over what its endpoints answered."""
+"""An engine's reported configuration in canonical names: pure functions of its endpoints' responses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokenswarm.engines.spec.engine_spec import EngineSpec, Scalar, Source
 from tokenswarm.engines.spec.metrics_text import Sample
 
 _MISSING = object()
-"""No such place in the answer; a place that holds null says something: that a thing is not in use."""
+"""The path is missing from the response; null differs, since it means that something is not in use."""
 
 _MOST_CHARS = 500
 """Of a value that is a text."""
@@ -23,7 +23,7 @@ def endpoints_needed(description: EngineSpec) -> list[str]:
 
 
 def metrics_needed(description: EngineSpec) -> frozenset[str]:
-    """Names of the metrics whose value or labels are read for the same purpose."""
+    """Names of the metrics whose values or labels are read for the same purpose."""
     sources = [source for sources in description.effective.values() for source in sources]
     return frozenset(source.metric for source in sources if source.metric is not None)
 

@@ -1,8 +1,8 @@
-"""What tokenswarm knows about an inference engine: one TOML file each, validated here.
+"""The description of an inference engine: one TOML file each, validated here.
 
 Everything that differs between engines is data in `compose/engines/<name>.toml`: how to start it, how the canonical
-settings become its flags, what its metrics are called, how its prefix cache is emptied, how it is recognised. The code
-in this package is the same for all of them.
+settings become its flags, the names of its metrics, how to empty its prefix cache, how to recognise it. The code in
+this package is the same for all of them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from tokenswarm.contract.tables import ENGINE_METRIC_COLUMNS, names
 from tokenswarm.scenario.engine_settings import EngineSettings
 
 CANONICAL_SETTINGS = tuple(EngineSettings.model_fields)
-"""Engine settings under the names that scenarios use; every description says what it does with each of them."""
+"""Engine settings by their names in scenarios; every description says how it handles each of them."""
 
 EFFECTIVE_NAMES = (*CANONICAL_SETTINGS, "kv_capacity_tokens", "block_size", "model_path")
-"""Names under which an engine's own report of its configuration is kept: the settings, and what follows from them."""
+"""Names for the configuration that an engine reports: the settings, and values derived from them."""
 
 METRIC_NAMES = frozenset(names(ENGINE_METRIC_COLUMNS)) - {"at"}
 
@@ -59,7 +59,7 @@ class Setting(_Strict):
     ignored: str | None = None
     refused: str | None = None
     equals_product: list[str] | None = None
-    """The value is not free in this engine: it must be the product of these settings (an unset one counts as 1)."""
+    """The value must be the product of these settings in this engine (an unset one counts as 1)."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Setting:
@@ -75,7 +75,7 @@ class Setting(_Strict):
 
 
 class DeviceProfile(_Strict):
-    """What one kind of device changes: extra arguments and environment, other defaults, what makes no sense there."""
+    """Changes for one kind of device: extra arguments and environment, other defaults, unsupported settings."""
 
     args: list[str] = []
     env: dict[str, str] = {}
@@ -95,7 +95,7 @@ class Command(_Strict):
     local: list[str]
     container: list[str] = []
     always: list[str] = []
-    """Arguments that every start gets, because the measurements need what they turn on."""
+    """Arguments of every start; they enable what the measurements need."""
     env: dict[str, str] = {}
     local_model_env: dict[str, str] = {}
     """Environment when the model is a folder on this machine: nothing has to be asked of a model hub."""
@@ -113,7 +113,7 @@ class Image(_Strict):
     repository: str
     tag: str
     hint: str = ""
-    """How to come by it, as the rest of a sentence, where no registry has it."""
+    """How to obtain it, as the rest of a sentence, if no registry has it."""
 
 
 def _regular_expression(pattern: str) -> str:
@@ -157,7 +157,7 @@ class Install(_Strict):
     patches: list[Patch] = []
     aliases: list[Alias] = []
     check: str
-    """A Python statement that fails if the installation does not work."""
+    """A Python statement that fails if the installation is broken."""
 
 
 class EngineMetric(_Strict):
@@ -165,13 +165,13 @@ class EngineMetric(_Strict):
 
     names: Annotated[list[str], Field(min_length=1)]
     plus: str | None = None
-    """A second metric that is added, where the engine counts in two what the column is about."""
+    """A second metric to add, if the engine splits the column's count into two."""
     combine: Literal["sum", "mean", "max"] = "sum"
     """What to do with several series of one name (one per engine core, rank, cache source, ...)."""
     where: dict[str, str] = {}
     """Only series with these labels."""
     absent: float | None = None
-    """Value when the engine does not export it yet: some counters appear when they first count."""
+    """Value while the engine does not export it: some counters appear only after their first event."""
 
 
 class HistogramSource(_Strict):
@@ -184,7 +184,7 @@ class HistogramSource(_Strict):
 
 
 class CacheReset(_Strict):
-    """How the prefix cache is emptied, and how a refusal looks."""
+    """How to empty the prefix cache, and how to recognise a refusal."""
 
     method: Literal["POST", "GET"] = "POST"
     path: str
@@ -193,7 +193,7 @@ class CacheReset(_Strict):
     busy_statuses: list[int] = []
     """Statuses that mean "not now, requests are running"."""
     missing_hint: str = ""
-    """What to tell the user when the endpoint is not there."""
+    """Hint for the user if the endpoint is missing."""
 
 
 class Source(_Strict):
@@ -212,9 +212,9 @@ class Source(_Strict):
     """`not`: a boolean with the opposite sense."""
     strip_prefix: str = ""
     values: dict[str, Scalar] = {}
-    """Reported text -> canonical value; `None` is how null reads."""
+    """Reported text -> canonical value; the key `None` stands for null."""
     only_values: bool = False
-    """A reported text that is not in `values` says nothing here: the next source is asked."""
+    """Whether a reported text that is not in `values` is ignored, so that the next source is tried."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Source:
@@ -225,13 +225,13 @@ class Source(_Strict):
 
 
 class DetectionRule(_Strict):
-    """A sign by which a running engine is recognised: a response header, or a value in the JSON of an endpoint."""
+    """A rule that recognises a running engine: a response header, or a value in the JSON of an endpoint."""
 
     endpoint: str
     header: str | None = None
     path: str | None = None
     equals: str | None = None
-    """Without it, being there is enough."""
+    """Without it, any value matches."""
 
 
 class Failure(_Strict):
@@ -252,22 +252,21 @@ class EngineSpec(_Strict):
     name: str
     title: str
     like: str | None = None
-    """The engine whose description this one goes on from: what it says itself stands before what that one says. The
-    image is its own, or it has none."""
+    """The engine whose description this one extends: its own values take precedence. The image is not inherited."""
     simulated: bool = False
     default_port: int = Field(ge=1, le=65535)
     health_path: str = "/health"
     reasoning_field: str
     """The key of a stream's delta that carries reasoning text."""
     adapter_model: str = "{name}"
-    """What a request's model field says for a LoRA adapter, with {name} and {model} (the base model's)."""
+    """Value of a request's model field for a LoRA adapter, with {name} and {model} (the base model's)."""
     constraints: dict[ConstraintKind, dict[str, object]] = {}
     """For each kind of constraint on an answer the keys of a request's body that ask for it; {schema}, {name},
     {pattern}, {choices}, {choices_pattern}, {choices_grammar} and {grammar} stand for what is asked."""
     tiny_model: Literal["folder", "gguf"] = "folder"
-    """In which form it loads the tiny random model: a folder of safetensors, or one file of GGUF."""
+    """Format in which it loads the tiny random model: a folder of safetensors, or one GGUF file."""
     constraints_need: str = ""
-    """What a server of it needs for constraints to be enforced, as a sentence: told where one is found not to be."""
+    """A sentence that says what a server needs to enforce constraints; shown if one is not enforced."""
     fixed_served_name: str | None = None
     """The model's name where the engine needs no model."""
     version_package: str | None = None
@@ -283,15 +282,14 @@ class EngineSpec(_Strict):
     """The engine's own latencies."""
     metrics_path: str = "/metrics"
     cache_reset: list[CacheReset] = []
-    """Tried in turn: the first endpoint that exists counts."""
+    """Tried in order: the first endpoint that exists is used."""
     version: list[Source] = []
     effective: dict[str, list[Source]] = {}
     recognise: list[DetectionRule] = []
     recognise_rank: int = 100
     """Lower is tried first: one engine can imitate another's surface."""
     told_apart: list[DetectionRule] = []
-    """Of one that is `like` another and is recognised by that one's signs: what a running one shows besides, all of
-    it."""
+    """For an engine that is `like` another and matches its rules: additional rules that must all match."""
     install: dict[Device, Install] = {}
     failures: list[Failure] = []
     shared_memory: list[str] = []
@@ -344,7 +342,7 @@ def parse(name: str, text: str, where: str) -> EngineSpec:
 
 
 def _over_its_like(content: dict[str, object], where: str) -> dict[str, object]:
-    """What a description says, laid over that of the engine that it is `like`, table by table."""
+    """Merge a description over that of the engine that it is `like`, table by table."""
     like = content.get("like")
     if not isinstance(like, str):
         return content
@@ -367,7 +365,7 @@ def _laid_over(base: Mapping[str, object], over: Mapping[str, object]) -> dict[s
 
 
 def known_engines() -> list[str]:
-    """Names of the engines that have a description: of the user's, and of those that come with tokenswarm."""
+    """Names of all described engines: the user's, and those that come with tokenswarm."""
     return list(ENGINES.files())
 
 

@@ -1,4 +1,4 @@
-"""Canonical settings to an engine's command line: pure functions of a description and plain values."""
+"""Turns canonical settings into an engine's command line: pure functions of a description and plain values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Settings as they will be asked of an engine, after its defaults, limits and impossibilities."""
+    """Settings that an engine will be started with, after applying its defaults, limits and unsupported values."""
 
     settings: dict[str, Scalar]
     own: dict[str, object] = field(default_factory=dict)
@@ -62,7 +62,7 @@ def resolve(
                 raise UserError(
                     Exit.USAGE, f"{description.title} cannot honour engine.{name} = {value!r} here: {reason}."
                 )
-            if name in settings_given:  # a default that does not apply is nobody's loss
+            if name in settings_given:  # dropping a default that does not apply needs no note
                 notes.append(f"{description.title} leaves out {name} = {value}: {reason}.")
             continue
         limit = form.limits.get(name)
@@ -122,7 +122,7 @@ def _refuse(description: EngineSpec, form: DeviceProfile, device: str, name: str
 def setting_args(title: str, name: str, setting: Setting, settings: Mapping[str, Scalar]) -> list[str]:
     """The arguments for one resolved canonical setting.
 
-    Raises UserError(Exit.USAGE) for a value that the engine has no way to say.
+    Raises UserError(Exit.USAGE) for a value that the engine cannot express.
     """
     value = settings[name]
     _check_product(title, name, setting, settings)
@@ -207,7 +207,7 @@ def own_args(description: EngineSpec, own: Mapping[str, object]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What an engine's command line says beside its settings: which model, where it listens, where its programs are."""
+    """The parts of an engine's command line that are not settings: the model, its address, and its programs."""
 
     model: str
     port: int
@@ -253,7 +253,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class AskedSetting:
-    """The value of a setting, and the flags by which an engine is asked for it."""
+    """A requested setting: its value and flags."""
 
     value: Scalar
     args: list[str]
@@ -261,7 +261,7 @@ class AskedSetting:
 
 @dataclass(frozen=True, slots=True)
 class SettingRow:
-    """A setting as each of some engines would have it."""
+    """One setting across several engines."""
 
     setting: str
     engines: dict[str, AskedSetting | None] = field(default_factory=dict)
@@ -270,7 +270,7 @@ class SettingRow:
 def diff(descriptions: Collection[EngineSpec], settings: SettingsLike, device: str | None = None) -> list[SettingRow]:
     """The engines' settings side by side: one row per canonical setting that any of them is asked for.
 
-    A setting that an engine is not asked for is None of it.
+    None: the engine is not asked for this setting.
     """
     resolved = {each.name: (each, resolve(each, settings, device)) for each in descriptions}
     rows = []

@@ -1,4 +1,4 @@
-"""An engine's /metrics text into canonical columns: a pure function of the text and the engine's description."""
+"""Turns an engine's /metrics text into canonical columns: a pure function of the text and the engine's description."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def samples(text: str, wanted: frozenset[str]) -> dict[str, list[Sample]]:
     """All series of the wanted metrics, by name, from a text in the Prometheus exposition format.
 
     Engines export hundreds of series, most of them histogram buckets, and this runs every second beside a load
-    generator: so lines are picked by name first and only those few are parsed. Lines that are not in the format are
-    passed over; an engine's own slip must not end a measurement.
+    generator: so lines are picked by name first and only those few are parsed. Invalid lines are skipped, since an
+    engine's bug must not end a measurement.
     """
     result: dict[str, list[Sample]] = {name: [] for name in wanted}
     for line in text.splitlines():

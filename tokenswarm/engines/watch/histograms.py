@@ -1,4 +1,4 @@
-"""The engine's own latency histograms, and what two readings of them say about the time between. Pure."""
+"""The engine's own latency histograms, and the difference between two readings. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """All observations."""
+        """Number of observations."""
         return sum(self.counts)
 
     def record(self) -> HistogramRecord:
@@ -82,7 +82,7 @@ def _histogram(buckets: list[Sample], sums: list[Sample]) -> Histogram | None:
 def growth(before: Histogram | None, after: Histogram) -> Histogram | None:
     """What was observed between two readings; None where the engine began to count anew, or with other buckets.
 
-    A histogram that was not there before had counted nothing.
+    A histogram that was missing before counts as empty.
     """
     if before is None:
         return after

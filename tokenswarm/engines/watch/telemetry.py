@@ -1,4 +1,4 @@
-"""The engine's own view of a run: /metrics once a second into engine_metrics.csv, what surrounds it into
+"""Records the engine's own view of a run: /metrics once a second into engine_metrics.csv, its host and GPUs into
 host_metrics.csv, and its latency histograms at the start and the end of the measured phase.
 
 A plain thread of the command-line process, which generates no load itself. Errors are counted and leave a gap; they
@@ -35,7 +35,7 @@ from tokenswarm.engines.watch import histograms
 from tokenswarm.engines.watch.gpu import GpuSampler
 
 CPU_SHARE_LIMIT = 0.01
-"""Share of one core that telemetry may take; it samples less often rather than take more."""
+"""Share of one core that telemetry may use; it samples less often rather than exceed it."""
 
 Sampler = Callable[[float], list[dict[str, object]]]
 """Something else to watch: called with the moment (unix seconds), gives rows of host_metrics.csv. What it raises is
@@ -43,7 +43,7 @@ counted."""
 
 Side = Literal["start", "end"]
 _TRY_AGAIN_S, _TRY_FOR_S = 0.5, 5.0
-"""A reading that cannot be repeated later is tried again for a while."""
+"""How long to retry a reading that cannot be made later."""
 
 
 def append_rows(path: Path, columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> None:
@@ -123,7 +123,7 @@ class Telemetry:
             self._wake.set()
 
     def facts(self) -> TelemetryRecord:
-        """How often it read, how often that failed, what CPU time it took."""
+        """Number of readings and failures, and CPU time."""
         return TelemetryRecord(self.scrapes, self.failed, round(self.cpu_s, 3))
 
     def server_latency(self) -> ServerLatencyRecord | None:

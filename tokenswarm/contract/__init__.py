@@ -1,1 +1,1 @@
-"""What a run folder is: the tables, the manifest, the summary, the metrics. All that tokenswarm and analysis share."""
+"""The format of a run folder: tables, manifest, summary and metrics. This is all that tokenswarm and analysis share."""

@@ -1,4 +1,4 @@
-"""capacity.json: the highest load within the limits, and the levels that say so. Its records, reader and writer."""
+"""capacity.json: the highest load within the limits, and the levels that show it. Its records, reader and writer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tokenswarm.contract.summary.figure import Figure
 CAPACITY_JSON = "capacity.json"
 CAPACITY_FORMAT = 1
 UNITS = {"users": "users", "requests_s": "requests/s"}
-"""Of a load, with the words for each."""
+"""Units of a load, each with its words."""
 OUTPUT, USER_SPEED, TTFT, E2E, COST, ENERGY = (
     "output_tok_s_per_gpu",
     "tok_s_per_user",
@@ -23,7 +23,7 @@ OUTPUT, USER_SPEED, TTFT, E2E, COST, ENERGY = (
     "usd_per_million_output_tokens",
     "joules_per_output_token",
 )
-"""Figures of a level, by name."""
+"""A level's figures, by name."""
 
 ENDINGS = {
     "precision": "the interval is as narrow as was asked for",
@@ -37,7 +37,7 @@ ENDINGS = {
     "interrupted": "it was interrupted; --resume continues",
     "going on": "the search goes on",
 }
-"""Why a search ended, in words, by its `reason`."""
+"""Why a search ended, in words, by `reason`."""
 
 
 class CapacityFigure(msgspec.Struct):
@@ -124,7 +124,7 @@ class Capacity(msgspec.Struct):
     salt: str = ""
     engine: str = ""
     engine_title: str = ""
-    """What people call the engine; in older files its name stands for it."""
+    """Display name of the engine; files from older versions have `engine` only."""
     scenario: str = ""
     model: str = ""
     simulated: bool = False
@@ -138,7 +138,7 @@ class Capacity(msgspec.Struct):
 
     @property
     def engine_called(self) -> str:
-        """The engine's title, as a page or a sentence has it."""
+        """The engine's display name, for pages and sentences."""
         return engine_title(self.engine_title, self.engine)
 
 
@@ -148,7 +148,8 @@ def read_capacity(folder: Path) -> Capacity:
 
 
 def read_resumable_capacity(folder: Path) -> Capacity:
-    """The same for a search that goes on. Raises UserError (RUN_FOLDER) where what it holds cannot be of a search."""
+    """The capacity.json of a search that is to be resumed. Raises UserError (RUN_FOLDER) also if its values cannot come
+    from a search."""
     return read_to_go_on(folder / CAPACITY_JSON, Capacity, CAPACITY_FORMAT, _wrong)
 
 
@@ -171,5 +172,5 @@ def _wrong(record: Capacity) -> str | None:
 
 
 def write_capacity(folder: Path, record: Capacity) -> None:
-    """Replace capacity.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole capacity.json. Raises UserError (RESULTS)."""
     write_record(folder / CAPACITY_JSON, record)

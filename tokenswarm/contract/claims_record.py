@@ -1,4 +1,4 @@
-"""claims.json: what the field says and what was measured here. Its records, its reader and its writer."""
+"""claims.json: published claims and what was measured here. Its records, reader and writer."""
 
 from __future__ import annotations
 
@@ -92,10 +92,10 @@ class Claims(msgspec.Struct):
 
 
 def read_claims(folder: Path) -> Claims:
-    """The claims.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
+    """The claims.json of a folder. Raises UserError (RUN_FOLDER) if it is missing or has a newer format."""
     return read_record(folder / CLAIMS_JSON, Claims, CLAIMS_FORMAT)
 
 
 def write_claims(folder: Path, record: Claims) -> None:
-    """Replace claims.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole claims.json. Raises UserError (RESULTS)."""
     write_record(folder / CLAIMS_JSON, record)

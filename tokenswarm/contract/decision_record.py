@@ -1,4 +1,4 @@
-"""decision.json: which engine, with which settings, how much it carries and at what price. Records, reader, writer."""
+"""decision.json: which engine to use, with which settings, its capacity and its price. Records, reader and writer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tokenswarm.contract.series_file import read_record, read_to_go_on, write_re
 from tokenswarm.contract.tune_record import Ratio
 
 DECISION_FORMAT = 1
-"""Version of decision.json's layout, written to it as `format`."""
+"""Version of the format of decision.json, written as `format`."""
 DECISION_JSON = "decision.json"
 
 RACE, SEARCH, PAIRS = "race", "capacity", "pairs"
-"""Kinds of stages, in their order."""
+"""Kinds of stages, in order."""
 PENDING, DONE, STOPPED, FAILED, SKIPPED = "pending", "done", "stopped", "failed", "skipped"
 
 
@@ -118,7 +118,7 @@ class Decision(msgspec.Struct):
     sides: list[SideRecord] = field(default_factory=list)
     pairs: PairsRecord = field(default_factory=PairsRecord)
     rule_of_thumb: str = ""
-    """What the field's rule of thumb had said, and whether the measurement agrees."""
+    """What the rule of thumb predicted, and whether the measurement agrees."""
     stages: list[StageRecord] = field(default_factory=list)
     budget_s: float | None = None
     notes: list[str] = field(default_factory=list)
@@ -126,12 +126,13 @@ class Decision(msgspec.Struct):
 
 
 def read_decision(folder: Path) -> Decision:
-    """The decision.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
+    """The decision.json of a folder. Raises UserError (RUN_FOLDER) if it is missing or has a newer format."""
     return read_record(folder / DECISION_JSON, Decision, DECISION_FORMAT)
 
 
 def read_resumable_decision(folder: Path) -> Decision:
-    """The same for a decision that goes on. Raises UserError (RUN_FOLDER) where what it holds cannot be of one."""
+    """The decision.json of a decision that is to be resumed. Raises UserError (RUN_FOLDER) also if its values cannot
+    come from a decision."""
     return read_to_go_on(folder / DECISION_JSON, Decision, DECISION_FORMAT, _wrong)
 
 
@@ -156,5 +157,5 @@ def _wrong(decision: Decision) -> str | None:
 
 
 def write_decision(folder: Path, decision: Decision) -> None:
-    """Replace decision.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole decision.json. Raises UserError (RESULTS)."""
     write_record(folder / DECISION_JSON, decision)

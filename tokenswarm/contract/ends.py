@@ -1,4 +1,4 @@
-"""The two ends of an interval, as JSON holds them: a list of exactly two, which a damaged file may not have."""
+"""The two ends of an interval as they are in JSON: a list of exactly two items, unless the file is damaged."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from msgspec import Meta
 _TWO = Meta(min_length=2, max_length=2)
 Ends = Annotated[list[float], _TWO]
 OpenEnds = Annotated[list[float | None], _TWO]
-"""An end is None where nothing bounds it."""
+"""An end is None if the interval is unbounded there."""

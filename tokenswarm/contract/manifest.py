@@ -1,6 +1,6 @@
-"""run.json: what was run, on what, with which settings. Its records, its one reader and its one writer.
+"""run.json: what was run, on what, with which settings. Its records, and the only reader and writer.
 
-Every value may be missing, in a file that is old, cut short or not ours: None (or empty) stands for "not known".
+Any value may be missing, since a file may be old, truncated or foreign: None (or empty) means "not known".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tokenswarm.contract.tables import FORMAT, MANIFEST_JSON
 from tokenswarm.contract.tolerant import tolerant_record
 
 EXTERNAL = "external"
-"""Name and runtime of an engine that somebody else runs, of whatever kind."""
+"""Name and runtime of an engine that was not started by tokenswarm, whatever it is."""
 VIRTUAL = "virtual"
 """Runtime of a run in virtual time: its latencies were computed, not measured."""
 
@@ -53,7 +53,7 @@ class ScenarioRecord(msgspec.Struct):
     overrides: dict[str, object] = {}
 
     def table(self, name: str) -> dict[str, Any]:
-        """One of the scenario's tables, such as `slo`; empty where there is none."""
+        """One of the scenario's tables, such as `slo`; empty if there is no such table."""
         values = self.values.get(name)
         return values if isinstance(values, dict) else {}
 
@@ -114,7 +114,7 @@ class PhaseRecord(msgspec.Struct):
 
 
 NOT_CHECKED = "not checked: "
-"""How an oddity of an answer begins whose check took too long: nobody knows whether it is valid."""
+"""Prefix of the oddity noted when the check of an answer took too long: its validity is unknown."""
 
 
 class CountsRecord(msgspec.Struct, omit_defaults=True):
@@ -158,11 +158,11 @@ class PreflightRecord(msgspec.Struct):
     template_tokens: Number | None = None
     notes: list[str] = []
     enforced: bool | None = None
-    """Whether the engine enforces the constraint with which requests are sent; None: there is none, or nobody knows."""
+    """Whether the engine enforces the constraint of the requests; None without a constraint, or if not known."""
     enforced_words: str = ""
-    """What it answered where it did not."""
+    """Its answer, if it did not enforce the constraint."""
     first_answer_s: Number | None = None
-    """How long the whole answer to the first request took."""
+    """Duration of the whole answer to the first request."""
 
 
 class Reason(msgspec.Struct):
@@ -314,8 +314,8 @@ class Manifest(msgspec.Struct):
     scenario: ScenarioRecord = msgspec.field(default_factory=ScenarioRecord)
     """The leading scenario: its [load] directs the run, and its [engine] gave the engine's settings."""
     classes: dict[str, ScenarioRecord] = {}
-    """By user class, the scenarios of those that have one of their own: its prompts, output, limits and SLOs are
-    theirs. Every other class plays `scenario`."""
+    """The scenarios of user classes that have their own, by class: they use its prompts, output, limits and SLOs. All
+    other classes use `scenario`."""
     load: LoadRecord = msgspec.field(default_factory=LoadRecord)
     corpus: CorpusRecord | None = None
     seed: int | str | None = None
@@ -327,7 +327,7 @@ class Manifest(msgspec.Struct):
     git: GitRecord | None = None
     phases: list[PhaseRecord] = []
     levels: list[LevelRecord] = []
-    """Load levels of the measured phase, in order; of a run that goes on, those that are planned too."""
+    """Load levels of the measured phase, in order, including planned ones while the run is in progress."""
     counts: CountsRecord | None = None
     preflight: PreflightRecord | None = None
     validity: ValidityRecord | None = None
@@ -341,11 +341,11 @@ class Manifest(msgspec.Struct):
     telemetry: TelemetryRecord | None = None
     server_latency: ServerLatencyRecord | None = None
     label: str | None = None
-    """The user's own name for the run."""
+    """The name that the user gave the run."""
     imported: ImportedRecord | None = None
 
     def end(self, end: LoadEnd) -> None:
-        """Take over what the load generator says at its end."""
+        """Copy what the load generator reported at its end."""
         self.counts, self.phases, self.warmup = end.counts, end.phases, end.warmup
         self.levels, self.workers = end.levels, end.workers
         self.simulated = bool(self.simulated or self.counts.simulated_answers)
@@ -374,13 +374,13 @@ _ONCE_KNOWN = (
 )
 _WHERE_ANY = ("classes", "levels")
 _OF_PREFLIGHT = ("sdk_notes", "chars_per_token", "template_tokens", "enforced", "enforced_words", "first_answer_s")
-"""What the check before the load only has to say where it asked for it."""
+"""Preflight fields that run.json holds only if they have a value."""
 _OLD_COUNTS = {"found_nobody": "arrivals_queued"}
 
 
 def manifest_of(content: Mapping[str, object]) -> Manifest:
-    """The manifest in decoded JSON, whoever made it. What has a wrong type counts as missing; unknown keys are passed
-    over. Never raises."""
+    """The manifest from decoded JSON of any origin. Values of a wrong type count as missing; unknown keys are ignored.
+    Never raises."""
     counts = content.get("counts")
     if isinstance(counts, dict) and counts.keys() & _OLD_COUNTS.keys():
         renamed = {_OLD_COUNTS[key]: value for key, value in counts.items() if key in _OLD_COUNTS}
@@ -389,7 +389,7 @@ def manifest_of(content: Mapping[str, object]) -> Manifest:
 
 
 def manifest_json(manifest: Manifest) -> dict[str, object]:
-    """The manifest as run.json holds it."""
+    """The content of run.json."""
     content = {**msgspec.to_builtins(manifest), "engine": engine_json(manifest.engine)}
     missing = {key for key in _ONCE_KNOWN if content[key] is None}
     if manifest.preflight is not None:
@@ -400,19 +400,19 @@ def manifest_json(manifest: Manifest) -> dict[str, object]:
         }
     missing |= {key for key in _WHERE_ANY if not content[key]}
     if manifest.telemetry is not None:
-        missing.discard("server_latency")  # null: the engine was watched, and has no histograms
+        missing.discard("server_latency")  # null: monitored, but it has no histograms
     return {key: value for key, value in content.items() if key not in missing}
 
 
 def engine_json(engine: EngineRecord) -> dict[str, object]:
-    """The engine as run.json holds it."""
+    """The engine's entry in run.json."""
     content = msgspec.to_builtins(engine)
     return {key: value for key, value in content.items() if value is not None or key not in _OF_CONTAINERS}
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The run.json of a folder. Raises UserError (RUN_FOLDER) if it cannot be read, is no JSON object, or is of a
-    newer format than this version knows."""
+    """The run.json of a folder. Raises UserError (RUN_FOLDER) if it cannot be read, is not a JSON object, or has a
+    newer format than this version supports."""
     manifest = manifest_of(read_object(folder / MANIFEST_JSON))
     if (sentence := too_new(MANIFEST_JSON, manifest.format, FORMAT)) is not None:
         raise UserError(Exit.RUN_FOLDER, f"{folder}: {sentence}")
@@ -420,20 +420,20 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Replace run.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole run.json. Raises UserError (RESULTS)."""
     write_whole(folder / MANIFEST_JSON, json.dumps(manifest_json(manifest), indent=2, ensure_ascii=False) + "\n")
 
 
 def note_verdict(folder: Path, verdict: str, reasons: Iterable[Reason]) -> None:
-    """Put the verdict on the run, with the reasons that led to it, into its run.json. Raises UserError."""
+    """Write the run's verdict and its reasons into its run.json. Raises UserError."""
     manifest = read_manifest(folder)
     manifest.validity = ValidityRecord(verdict, list(reasons))
     write_manifest(folder, manifest)
 
 
 def read_object(path: Path) -> dict[str, object]:
-    """The JSON object that a file of a run folder holds. Raises UserError (RUN_FOLDER) if it cannot be read, or holds
-    something else."""
+    """The JSON object in a file of a run folder. Raises UserError (RUN_FOLDER) if it cannot be read or is not an
+    object."""
     try:
         if is_read_once(path):
             raise ValueError("it is a pipe or a device")
@@ -446,7 +446,7 @@ def read_object(path: Path) -> dict[str, object]:
 
 
 def too_new(name: str, version: int | None, known: int) -> str | None:
-    """A sentence where a file of a run folder is of a later format than this version knows, else None."""
+    """A sentence if a file of a run folder has a newer format than this version supports, else None."""
     if version is None or version <= known:
         return None
     return (

@@ -1,4 +1,4 @@
-"""qualification.json: how far runs of one and the same thing lie apart. Its records, its reader and its writer."""
+"""qualification.json: how much repeated runs of the same configuration differ. Its records, reader and writer."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ class Qualification(msgspec.Struct):
 
     @property
     def engine_called(self) -> str:
-        """The engine's title, as a page or a sentence has it."""
+        """The engine's display name, for pages and sentences."""
         return engine_title(self.engine_title, self.engine)
 
 
 def read_qualification(folder: Path) -> Qualification:
-    """The qualification.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
+    """The qualification.json of a folder. Raises UserError (RUN_FOLDER) if it is missing or has a newer format."""
     return read_record(folder / QUALIFICATION_JSON, Qualification, QUALIFICATION_FORMAT)
 
 
 def write_qualification(folder: Path, record: Qualification) -> None:
-    """Replace qualification.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole qualification.json. Raises UserError (RESULTS)."""
     write_record(folder / QUALIFICATION_JSON, record)

@@ -1,8 +1,8 @@
-"""progress.json: how far a search has come, for whoever looks while it runs. Its records, reader and writer.
+"""progress.json: the progress of a running search. Its records, reader and writer.
 
 `capacity`, `tune` and `decide` replace it as a whole before and after each of their runs, in the folder of the series.
-It is a view: nothing goes on from it, and nothing is lost with it (capacity.json, series.json and decision.json keep
-what was measured). The stages of a decision have one each, in their own folders (`Stage.folder`).
+It is only a view: no search resumes from it, and nothing is lost if it is deleted (capacity.json, series.json and
+decision.json keep the measurements). Each stage of a decision has its own, in its folder (`Stage.folder`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tokenswarm.contract.ends import Ends, OpenEnds
 from tokenswarm.contract.series_file import read_record, write_record
 
 PROGRESS_FORMAT = 1
-"""Version of progress.json's layout, written to it as `format`."""
+"""Version of the format of progress.json, written as `format`."""
 PROGRESS_JSON = "progress.json"
 RUNNING, ENDED, INTERRUPTED, FAILED = "running", "ended", "interrupted", "failed"
 """States of a search."""
@@ -113,7 +113,7 @@ class SearchProgress(msgspec.Struct):
     engine: str = ""
     scenario: str = ""
     sentence: str = ""
-    """What is going on, or what came of it, in a sentence."""
+    """What the search is doing, or its result, in a sentence."""
     started_at: float = 0.0
     updated_at: float = 0.0
     host: str = ""
@@ -128,7 +128,7 @@ class SearchProgress(msgspec.Struct):
 
 
 def new_progress(kind: str, engine: str = "", scenario: str = "") -> SearchProgress:
-    """Of a search that begins, or goes on, in this process."""
+    """The progress of a search that starts or resumes in this process."""
     return SearchProgress(
         kind=kind,
         engine=engine,
@@ -145,14 +145,14 @@ def read_progress(folder: Path) -> SearchProgress:
 
 
 def write_progress(folder: Path, progress: SearchProgress) -> None:
-    """Replace progress.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole progress.json. Raises UserError (RESULTS)."""
     progress.updated_at = time.time()
     write_record(folder / PROGRESS_JSON, progress)
 
 
 def is_going_on(progress: SearchProgress) -> bool:
-    """Whether the search still runs: one whose process was killed could not write that it ended. Of a process on
-    another machine it is believed."""
+    """Whether the search is still running. Checks the process, since a killed one could not write that it ended; the
+    state of a process on another machine is taken as it is."""
     if progress.state != RUNNING:
         return False
     if progress.host != socket.gethostname() or progress.pid <= 0:
@@ -161,6 +161,6 @@ def is_going_on(progress: SearchProgress) -> bool:
         os.kill(progress.pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's: it is there
+    except PermissionError:  # owned by another user, so it exists
         pass
     return True

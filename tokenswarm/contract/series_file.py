@@ -1,4 +1,4 @@
-"""The JSON files that say what a series of runs answered: one way to read, print and write them."""
+"""The JSON files with the result of a series of runs: common code to read, format and write them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from tokenswarm.contract.tolerant import Record, tolerant_record
 
 
 def read_record(path: Path, kind: type[Record], newest: int) -> Record:
-    """The record in a file. `newest`: the format that this version knows.
-
-    Raises UserError (RUN_FOLDER) if the file is not there or of a newer format.
+    """The record in a file. `newest` is the newest format that this version supports. Raises UserError (RUN_FOLDER) if
+    the file is missing or has a newer format.
     """
     content = read_object(path)
     version = content.get("format")
@@ -28,12 +27,13 @@ def read_record(path: Path, kind: type[Record], newest: int) -> Record:
 def read_to_go_on(
     path: Path, kind: type[Record], newest: int, wrong: Callable[[Record], str | None] = lambda _: None
 ) -> Record:
-    """The same for a series that goes on from it: nothing of it may be missing or unfit, for what was measured so far
-    would be told otherwise. `wrong`: why its values cannot be those of a series, in words, if they cannot.
+    """The record in a file from which a series is to be resumed. No value may be missing or of a wrong type, because
+    the earlier measurements would then be reported wrongly. `wrong` says why the values cannot come from a series, if
+    they cannot.
 
     Raises UserError (RUN_FOLDER).
     """
-    read_record(path, kind, newest)  # whether it is there, and of a format that is known
+    read_record(path, kind, newest)  # checks that it exists and has a supported format
     try:
         record = msgspec.convert(read_object(path), kind)
     except (msgspec.ValidationError, OverflowError) as error:
@@ -44,17 +44,17 @@ def read_to_go_on(
 
 
 def damaged(path: Path, why: str) -> UserError:
-    """The error of a record from which nothing can go on."""
+    """The error for a record from which a series cannot be resumed."""
     return UserError(
         Exit.RUN_FOLDER, f"{path} is damaged ({why}): it cannot be resumed; what its runs measured is in their folders"
     )
 
 
 def record_json(record: msgspec.Struct) -> str:
-    """The content of such a file, indented."""
+    """The content of such a file, as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
 
 
 def write_record(path: Path, record: msgspec.Struct) -> None:
-    """Replace the file as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole file. Raises UserError (RESULTS)."""
     write_whole(path, record_json(record) + "\n")

@@ -1,7 +1,7 @@
-"""The tables of a run folder: the one thing that the measuring side and the analysis both know.
+"""The tables of a run folder, shared by the measuring side and the analysis.
 
-`tokenswarm` writes these columns and `analysis` reads them. This module imports nothing but the
-standard library, so anyone's script may use it too. An empty cell means *not measured*, never zero.
+`tokenswarm` writes these columns and `analysis` reads them. This module imports only the standard library, so any
+script can use it. An empty cell means *not measured*, never zero.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 FORMAT = 1
-"""Version of the run folder's layout, written to run.json as `format`."""
+"""Version of the run folder's format, written to run.json as `format`."""
 
 REQUESTS_CSV = "requests.csv"
 ENGINE_METRICS_CSV = "engine_metrics.csv"
@@ -23,7 +23,8 @@ HOST_METRICS_CSV = "host_metrics.csv"
 PROMPTS_CSV = "prompts.csv"
 REPLAY_CSV = "replay.csv"
 ANSWERS_JSONL = "answers.jsonl"
-"""Some answers with their texts, where a run was asked to keep some: one JSON object a line, for its owner alone."""
+"""Some answers with their texts, if the run was asked to keep them: one JSON object per line, readable by the owner
+only."""
 MANIFEST_JSON = "run.json"
 SUMMARY_JSON = "summary.json"
 DASHBOARD_HTML = "dashboard.html"
@@ -31,19 +32,19 @@ JUNIT_XML = "junit.xml"
 SUMMARY_MD = "summary.md"
 PARTS_JSON = "parts.json"
 SERIES_JSON = "series.json"
-"""Of a series of runs, which is a folder of its own: what was asked, and what it knows so far."""
+"""State of a series of runs, in the series' folder: its settings and results so far."""
 
 PHASES = ("warmup", "measure", "drain")
-"""Phase in which a request was sent. Only `measure` enters a figure."""
+"""Phase in which a request was sent. Only `measure` counts in figures."""
 
 STATUSES = ("ok", "failed", "cancelled")
-"""`cancelled`: still in flight when the run ended; neither a success nor a failure."""
+"""`cancelled`: still in flight when the run ended; neither success nor failure."""
 
 CUT_BY_LENGTH = "length"
-"""The API's word in `finish_reason` for an answer that reached its longest length."""
+"""The API's `finish_reason` for an answer that reached its maximum length."""
 
 TOKEN_SOURCES = ("usage", "chunks")
-"""Where completion_tokens comes from: the engine's own count, or events with text where it gave none."""
+"""Source of completion_tokens: the engine's own count, or the number of events with text if it gave none."""
 
 ERROR_KINDS: Mapping[str, str] = {
     "connect_refused": "nothing listens at the endpoint",
@@ -71,23 +72,24 @@ ERROR_KINDS: Mapping[str, str] = {
     "generator_limit": "the load generator's machine ran out of open files, ports or memory; the engine was not asked",
     "client_error": "the load generator itself failed; a bug to report",
 }
-"""The closed set of values of the `error` column, each with its meaning."""
+"""All values of the `error` column, with their meanings."""
 
 GENERATOR_KINDS = ("generator_limit", "client_error")
-"""Kinds of failure that are the load generator's own: never counted as the engine's."""
+"""Kinds of failure caused by the load generator, which never count as the engine's."""
 
 LIMIT_KINDS = ("rate_limited", "quota_exceeded")
-"""Kinds of failure by which an endpoint shows a limit of its own, which is not what its engine could do."""
+"""Kinds of failure caused by the endpoint's own limits (such as rate limits), which say nothing about the engine's
+capacity."""
 
 AWAY_KINDS = ("connect_refused", "connect_timeout", "connect_failed", "reset_before_headers", "reset_mid_stream")
-"""Kinds of failure by which an engine that ends, is away or restarts shows itself."""
+"""Kinds of failure that show an engine that exits, is unavailable or restarts."""
 
 Kind = Literal["text", "int", "ms", "unix_s", "bool", "float"]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a CSV table: its name, how a value is written, and what it means."""
+    """A column of a CSV table: its name, value format and meaning."""
 
     name: str
     kind: Kind
@@ -143,7 +145,7 @@ REQUEST_COLUMNS: tuple[Column, ...] = (
 """requests.csv: one row per request sent. Durations are from sent_at, on a monotonic clock."""
 
 SPEC_POSITIONS = 8
-"""Places of a draft whose acceptance is kept; drafts are seldom longer."""
+"""Number of draft positions whose acceptance is recorded; drafts are rarely longer."""
 
 ENGINE_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("at", "unix_s", "when the engine's /metrics was read"),
@@ -189,7 +191,7 @@ HOST_METRIC_COLUMNS: tuple[Column, ...] = (
     Column("gpu_own_processes", "int", "processes of the engine that compute on the GPU; empty: not known"),
     Column("gpu_other_processes", "int", "other processes that compute on the GPU; empty: not known"),
 )
-"""host_metrics.csv: the load generator itself, and the engine and GPUs beside it."""
+"""host_metrics.csv: the load generator, and the engine and GPUs on the same machine."""
 
 PROMPT_COLUMNS: tuple[Column, ...] = (
     Column("worker", "int", "index of the load-generating process, as in requests.csv"),
@@ -200,9 +202,9 @@ PROMPT_COLUMNS: tuple[Column, ...] = (
     Column("new_sizes", "text", "for each of these 3 bytes, big-endian: top bit 1 = an assistant's; then characters"),
     Column("new_pieces", "text", "for each of these 3 bytes a piece: hash of the message up to the end of that piece"),
 )
-"""prompts.csv: what each request began with, as keyed hashes: never text. One row per row of requests.csv.
+"""prompts.csv: the beginning of each prompt as keyed hashes, never as text. One row per row of requests.csv.
 
-Bytes are written in base64 with `_` and `.` for `+` and `/`. The key is random and kept nowhere.
+Bytes are written in base64 with `_` and `.` for `+` and `/`. The key is random and never stored.
 """
 
 REPLAY_COLUMNS: tuple[Column, ...] = (
@@ -218,7 +220,7 @@ REPLAY_COLUMNS: tuple[Column, ...] = (
         "its blocks from the start: numbers of 4 bytes, little-endian, in base64; equal numbers mean equal text",
     ),
 )
-"""replay.csv: what the trace asks for in the measured phase, one row per request. Of replays alone."""
+"""replay.csv: what the trace asks for in the measured phase, one row per request. Only in replays."""
 
 
 _ERROR_DETAIL_CHARS = 300
@@ -232,7 +234,7 @@ def part_name(table: str, number: int) -> str:
 
 
 def table_parts(folder: Path, table: str) -> list[Path]:
-    """The files of a table that are there, in order: a long run's table comes in parts. Needs no index."""
+    """The existing files of a table, in order: the table of a long run is split into parts. Needs no index."""
     stem, _, suffix = table.rpartition(".")
     pattern = re.compile(rf"{re.escape(stem)}\.(\d{{4,}})\.{re.escape(suffix)}")
     numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
@@ -246,12 +248,12 @@ def names(columns: Iterable[Column]) -> list[str]:
 
 
 def header(columns: Iterable[Column]) -> str:
-    """The CSV header line, with its line end."""
+    """The CSV header line, with a line break."""
     return ",".join(names(columns)) + "\n"
 
 
 def clean_text(text: str) -> str:
-    """One printable line that no spreadsheet takes for a formula, at most 300 characters long."""
+    """The text as one printable line of at most 300 characters that no spreadsheet takes for a formula."""
     if (
         len(text) <= _ERROR_DETAIL_CHARS
         and text.isprintable()
@@ -259,7 +261,7 @@ def clean_text(text: str) -> str:
         and text == text.strip()
         and not text.startswith(_FORMULA_LEADS)
     ):
-        return text  # nearly always
+        return text  # the usual case
     line = "".join(ch if ch.isprintable() else " " for ch in text[: 4 * _ERROR_DETAIL_CHARS])
     line = " ".join(line.split())[:_ERROR_DETAIL_CHARS]
     return "'" + line if line.startswith(_FORMULA_LEADS) else line
@@ -273,7 +275,7 @@ _TEXT_OF: Mapping[Kind, Callable[[Any], str]] = {
     "float": lambda value: f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}",
     "int": lambda value: str(int(value)),
 }
-"""How a value of each kind is written."""
+"""Formatter of each kind of value."""
 
 
 def format_rows(columns: tuple[Column, ...], rows: Iterable[Mapping[str, object]]) -> str:

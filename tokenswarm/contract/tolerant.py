@@ -1,4 +1,4 @@
-"""Typed records out of JSON that anyone may have written: what has a wrong type counts as missing."""
+"""Typed records from JSON of any origin: values of a wrong type count as missing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ Record = TypeVar("Record", bound=msgspec.Struct)
 
 
 def tolerant_record(content: Mapping[str, object], kind: type[Record]) -> Record:
-    """A record of all fields of `content` that fit it. Never raises for a kind whose fields all have defaults."""
+    """A record with all fields of `content` that have the right type. Never raises if all fields of `kind` have
+    defaults."""
     try:
-        return msgspec.convert(content, kind)  # nearly always
+        return msgspec.convert(content, kind)  # the usual case
     except (msgspec.ValidationError, OverflowError):
         fields = {}
         for each in msgspec.structs.fields(kind):
@@ -29,7 +30,7 @@ _UNFIT = object()
 
 
 def _tolerant(value: object, kind: object) -> object:
-    """The value as this type, in parts where it does not fit as a whole; _UNFIT where nothing of it does."""
+    """The value as this type, or the parts of it that fit; _UNFIT if none does."""
     try:
         return msgspec.convert(value, kind)
     except (msgspec.ValidationError, OverflowError):
@@ -49,5 +50,5 @@ def _tolerant(value: object, kind: object) -> object:
 def _record_or_unfit(value: Mapping[str, object], kind: type[msgspec.Struct]) -> object:
     try:
         return tolerant_record(value, kind)
-    except TypeError:  # it lacks a field that has no default
+    except TypeError:  # a field without a default is missing
         return _UNFIT

@@ -1,4 +1,4 @@
-"""tune.json: which settings of an engine won a race, and how sure that is. Its records, its reader and its writer."""
+"""tune.json: which engine settings won a race, and how certain that is. Its records, reader and writer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tokenswarm.contract.engine_title import engine_title
 from tokenswarm.contract.series_file import read_record, write_record
 
 TUNE_FORMAT = 1
-"""Version of tune.json's layout, written to it as `format`."""
+"""Version of the format of tune.json, written as `format`."""
 TUNE_JSON = "tune.json"
 
 
@@ -85,7 +85,7 @@ class Tune(msgspec.Struct):
     """The answer in a sentence, for a list of results."""
     engine: str = ""
     engine_title: str = ""
-    """What people call the engine; in older files its name stands for it."""
+    """Display name of the engine; files from older versions have `engine` only."""
     scenario: str = ""
     objective: str = ""
     unit: str = ""
@@ -97,7 +97,7 @@ class Tune(msgspec.Struct):
     reason: str = ""
     rounds: int = 0
     spread: float | None = None
-    """Standard deviation of what is left between two runs when candidate and round are accounted for, as a share."""
+    """Residual standard deviation between two runs after removing the effects of candidate and round, as a share."""
     candidates: list[CandidateRecord] = field(default_factory=list)
     effects: list[EffectRecord] = field(default_factory=list)
     quality: str = ""
@@ -109,15 +109,15 @@ class Tune(msgspec.Struct):
 
     @property
     def engine_called(self) -> str:
-        """The engine's title, as a page or a sentence has it."""
+        """The engine's display name, for pages and sentences."""
         return engine_title(self.engine_title, self.engine)
 
 
 def read_tune(folder: Path) -> Tune:
-    """The tune.json of a folder. Raises UserError (RUN_FOLDER) if it is not there or of a newer format."""
+    """The tune.json of a folder. Raises UserError (RUN_FOLDER) if it is missing or has a newer format."""
     return read_record(folder / TUNE_JSON, Tune, TUNE_FORMAT)
 
 
 def write_tune(folder: Path, tune: Tune) -> None:
-    """Replace tune.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole tune.json. Raises UserError (RESULTS)."""
     write_record(folder / TUNE_JSON, tune)

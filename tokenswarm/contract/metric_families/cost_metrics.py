@@ -1,4 +1,4 @@
-"""What tokens and requests cost, in money and in energy."""
+"""Cost of tokens and requests, in money and energy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 
 def _energy(summary: Summary | LevelFigures) -> Energy:
-    """What the GPUs took; empty of a load level."""
+    """Energy of the GPUs; empty for a load level."""
     return getattr(summary, "energy", None) or Energy()
 
 
@@ -103,4 +103,4 @@ COSTS = (
         places={Place.TABLE: Label(rank=18), Place.TERMINAL: Label(rank=15)},
     ),
 )
-"""In the order in which they are shown."""
+"""In display order."""

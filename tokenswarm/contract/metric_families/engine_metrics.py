@@ -1,4 +1,4 @@
-"""What the engine says of itself: its prefix cache, its speculative decoding, its own TTFT."""
+"""What the engine reports about itself: its prefix cache, speculative decoding and its own TTFT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tokenswarm.contract.summary.summary_record import Summary
 
 
 def _speculation(summary: Summary | LevelFigures) -> Speculation:
-    """What is known of speculative decoding; empty of a run without it and of a load level."""
+    """Figures of speculative decoding; empty for a run without it and for a load level."""
     return getattr(summary, "speculation", None) or Speculation()
 
 
@@ -105,4 +105,4 @@ OF_ENGINES = (
         places={Place.TABLE: Label(rank=10)},
     ),
 )
-"""In the order in which they are shown."""
+"""In display order."""

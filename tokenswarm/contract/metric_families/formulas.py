@@ -1,4 +1,4 @@
-"""Formulas that metrics of several families are made of: pure functions of sums over a stretch of a run."""
+"""Formulas used by metrics of several families: pure functions of sums over a part of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tokenswarm.contract.metric import Sums
 
 
 def share_of(above: str, *below: str) -> Callable[[Sums], float | None]:
-    """The function of sums that divides one by the sum of others; None where one is not known or all below are 0."""
+    """A function of sums: `above` divided by the sum of `below`; None if `above` is missing or that sum is 0."""
 
     def of_sums(sums: Sums) -> float | None:
         whole = sum(sums[name] for name in below)
@@ -18,7 +18,7 @@ def share_of(above: str, *below: str) -> Callable[[Sums], float | None]:
 
 
 def per_second(*names: str) -> Callable[[Sums], float | None]:
-    """The function of sums that divides the sum of these by the stretch's seconds."""
+    """A function of sums: the total of `names` divided by the duration in seconds; None if one is missing."""
 
     def of_sums(sums: Sums) -> float | None:
         known = all(name in sums for name in names)
@@ -28,15 +28,14 @@ def per_second(*names: str) -> Callable[[Sums], float | None]:
 
 
 def hit_rate(sums: Sums) -> float | None:
-    """Share of the prompt tokens that were cached, as the answers tell it.
-
-    An engine that tells hits and never a 0 leaves out its misses, so an answer that tells nothing is one.
+    """Share of the prompt tokens that were cached, as reported in the answers. An engine that reports hits but never a
+    0 omits its misses, so an answer without a report counts as a miss.
     """
     prompt_tokens = sums["prompt_tokens_with_cache_info"] if sums["explicit_zero_hits"] else sums["prompts_of_ok"]
     return sums["cached_tokens"] / prompt_tokens if sums["prompt_tokens_with_cache_info"] and prompt_tokens else None
 
 
 def computed_tok_s(sums: Sums) -> float | None:
-    """Prompt and output tokens a second without the prompt tokens that the engine found in its cache."""
+    """Prompt and output tokens per second, without the prompt tokens found in the engine's cache."""
     share, prompt, output = hit_rate(sums), per_second("window_prompt")(sums), per_second("window_output")(sums)
     return None if share is None or prompt is None or output is None else output + prompt * (1.0 - share)

@@ -154,4 +154,4 @@ LATENCIES = (
         usually=NOT_IN_TAB,
     ),
 )
-"""In the order in which they are shown."""
+"""In display order."""

@@ -1,4 +1,4 @@
-"""What came through in a stretch of a run: tokens and answers a second, objectives that were met, errors."""
+"""Throughput in a part of a run: tokens and answers per second, objectives met, errors."""
 
 from __future__ import annotations
 
@@ -260,4 +260,4 @@ TRAFFIC = (
         },
     ),
 )
-"""In the order in which they are shown."""
+"""In display order."""

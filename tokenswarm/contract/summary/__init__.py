@@ -1,1 +1,1 @@
-"""summary.json: its records by subject, its one reader and its one writer."""
+"""summary.json: its records by subject, and the only reader and writer."""

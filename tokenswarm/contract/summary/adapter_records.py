@@ -1,4 +1,4 @@
-"""Requests by the LoRA adapter that they named."""
+"""Requests by LoRA adapter."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Adapters(Record):
     later_ttft_ms: Figure = field(default_factory=Figure)
 
     def figures(self, ttft: bool, tpot: bool) -> Iterator[Figure]:
-        """Its figures of these latencies."""
+        """The group's figures for these latencies."""
         if ttft:
             yield from (self.first_use_ttft_ms, self.later_ttft_ms)
         for group in self.groups:

@@ -1,4 +1,4 @@
-"""The engine's prefix cache beside what it could have found."""
+"""The engine's prefix cache, compared with an ideal one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Yardstick(Record):
     reason: str | None = None
     fits: str | None = None
     curve: list[CurvePoint] = field(default_factory=list)
-    """Hits against cache size, of blocks of `curve_block` tokens, forgetting what was used longest ago."""
+    """Hits by cache size, for blocks of `curve_block` tokens and eviction of the least recently used."""
     curve_block: int | None = None
 
     def left_out(self) -> Collection[str]:
@@ -61,7 +61,7 @@ class Yardstick(Record):
 
     @property
     def words(self) -> str:
-        """All that it says, in sentences."""
+        """The findings, in sentences."""
         return " ".join(part for part in (self.sentence, self.reason, self.fits, self.limited) if part)
 
 

@@ -1,4 +1,4 @@
-"""The engine's own latencies, beside the client's of the same events."""
+"""The engine's own latencies, next to the client's for the same events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Spread(Record):
     mean: Figure = field(default_factory=Figure)
 
     def parts(self) -> dict[str, Figure]:
-        """Its figures by name, the mean first."""
+        """The figures by name, mean first."""
         return {"mean": self.mean, "p50": self.p50, "p95": self.p95, "p99": self.p99}
 
 

@@ -1,4 +1,4 @@
-"""What every number of summary.json is written as, and what all of its records have in common."""
+"""How numbers are written in summary.json, and the base of its records."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import ClassVar
 import msgspec
 
 Number = int | float
-"""As it was written: a whole number stays one."""
+"""As written in the file: an integer stays an integer."""
 
 
 class Record(msgspec.Struct):
     """A record of summary.json. Every field has a default, for a file may be older than the field."""
 
     may_be_left_out: ClassVar[frozenset[str]] = frozenset()
-    """Fields that the file does not have where they say nothing."""
+    """Fields omitted from the file if they say nothing."""
 
     def left_out(self) -> Collection[str]:
-        """Those of them that say nothing here."""
+        """Those of these fields that say nothing in this record."""
         return {name for name in self.may_be_left_out if getattr(self, name) is None}
 
 
@@ -39,10 +39,10 @@ class Figure(Record):
     bucket: list[Number | None] | None = None
 
     def left_out(self) -> Collection[str]:
-        """A number says of its interval that there is none; what is no number has no place for one."""
+        """Omits the interval only if there is no number: a number without an interval is written with null."""
         return {name for name in super().left_out() if name != "ci95" or self.value is None}
 
     @property
     def ends(self) -> tuple[Number | None, Number | None]:
-        """The ends of the interval; (None, None) where there is none."""
+        """The ends of the interval; (None, None) if there is no interval."""
         return (self.ci95[0], self.ci95[1]) if self.ci95 else (None, None)

@@ -22,7 +22,7 @@ class EngineHeader(Record):
 
     @property
     def with_version(self) -> str:
-        """`vLLM 0.9.1`, as people call it."""
+        """Display name with version, such as `vLLM 0.9.1`."""
         return " ".join(part for part in (engine_title(self.title, self.name), self.version) if part)
 
 
@@ -59,9 +59,9 @@ class Header(Record):
 
     status: str | None = None
     label: str | None = None
-    """The user's own name for the run."""
+    """The name that the user gave the run."""
     measured_by: str | None = None
-    """The tool that measured an imported run; None of one of our own."""
+    """The tool that measured an imported run; None for a run of tokenswarm."""
     going: bool = False
     ended_early: EndedEarlyRecord = field(default_factory=EndedEarlyRecord)
     engine: EngineHeader = field(default_factory=EngineHeader)
@@ -76,7 +76,7 @@ class Header(Record):
     seed: int | str | None = None
     salt: str | None = None
     chars_per_token: Number | None = None
-    """Of this model, by the engine's own counts; None where that was not measured."""
+    """Characters per token for this model, by the engine's own counts; None if not measured."""
     host: HostRecord = field(default_factory=HostRecord)
     gpus: list[str] = field(default_factory=list)
     gpu_states: list[GpuState] = field(default_factory=list)

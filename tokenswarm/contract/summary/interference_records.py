@@ -1,4 +1,4 @@
-"""What the requests of some user classes do to the latencies of the others."""
+"""How requests of some user classes affect the latencies of others."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Disturbed(Record):
     rise_after: dict[str, Figure] = field(default_factory=dict)
 
     def figures(self) -> list[Figure]:
-        """All of its figures."""
+        """All figures of the record."""
         tables = (self.before.percentiles, self.during.percentiles, self.after.percentiles, self.rise, self.rise_after)
         return [figure for table in tables for figure in table.values()]
 

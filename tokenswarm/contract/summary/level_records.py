@@ -1,4 +1,4 @@
-"""The figures of each load level of a run that was several loads."""
+"""The figures of each load level of a run with several loads."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class LevelFigures(Record):
     keeping_up: KeepingUp = field(default_factory=KeepingUp)
 
     def percentile(self, latency: str, percentile: str) -> Figure:
-        """A percentile (`p95`) of the latency of that key (`ttft_ms`); without value where nobody measured it."""
+        """A percentile (`p95`) of the latency of that key (`ttft_ms`); without a value if it was not measured."""
         return self.latency.get(latency, {}).get(percentile) or Figure()
 
     @property
     def load(self) -> float | None:
-        """The load as one number: users, or requests/s; of a piece of a ramp, the middle."""
+        """The load as one number, in users or requests/s; the midpoint for a piece of a ramp."""
         start, end = (self.users, self.users_end) if self.rate is None else (self.rate, self.rate_end)
         return None if start is None else float(start if end is None else (start + end) / 2)

@@ -1,4 +1,4 @@
-"""Whether a replay was one: what the trace asked for beside what was made of it."""
+"""Fidelity of a replay: what the trace asked for, next to what was sent."""
 
 from __future__ import annotations
 

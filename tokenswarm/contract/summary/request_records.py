@@ -1,4 +1,4 @@
-"""What became of the requests: outcomes, failures, tokens, goodput, and the same of each user class."""
+"""Outcomes of requests: failures, tokens and goodput, for the run and for each user class."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class ClassFigures(Record):
     valid_output: Figure = field(default_factory=Figure)
     rates: dict[str, Figure] = field(default_factory=dict)
     bounds: dict[str, Number] | None = None
-    """Of one request, by latency, in ms; a file from before there were several does not tell."""
+    """Limits of a request by latency, in ms; missing in older files."""
     share: MixShare | None = None
     """In a mix."""
 

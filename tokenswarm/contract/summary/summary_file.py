@@ -1,4 +1,4 @@
-"""summary.json: its one reader and its one writer; docs/results.md describes it."""
+"""The only reader and writer of summary.json, which docs/results.md describes."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ from tokenswarm.contract.tables import SUMMARY_JSON
 from tokenswarm.contract.tolerant import tolerant_record
 
 EMPTY_WHERE_UNKNOWN = (EndedEarlyRecord, GitRecord, HostRecord, LoadRecord)
-"""Records of run.json that summary.json has as {} where nothing of them is known."""
+"""Records of run.json that summary.json writes as {} if nothing is known."""
 _NOT_FINITE = "the result was not a finite number"
 
 
 def summary_json(summary: Summary) -> str:
-    """The content of summary.json, in plain JSON whatever kind of numbers the figures are (numpy's too). What is not
-    finite is null, a figure then says so: JSON has no such numbers, and they say nothing."""
+    """The content of summary.json as plain JSON, whatever the number types (numpy's included). Numbers that are not
+    finite become null, with a reason in a figure, because JSON cannot represent them."""
     return json.dumps(_plain(summary), indent=2, allow_nan=False)
 
 
 def read_summary(folder: Path) -> Summary:
-    """The summary.json of a folder; fields that it lacks have their defaults. Raises UserError (RUN_FOLDER) if it is
-    not there, is no JSON object, or is of a newer format than this version knows."""
+    """The summary.json of a folder; missing fields have their defaults. Raises UserError (RUN_FOLDER) if it is missing,
+    not a JSON object, or has a newer format than this version supports."""
     content = read_object(folder / SUMMARY_JSON)
     _refuse_newer(folder, content)
     return tolerant_record(content, Summary)
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
-    """Replace summary.json as a whole. Raises UserError (RESULTS)."""
+    """Replace the whole summary.json. Raises UserError (RESULTS)."""
     write_whole(folder / SUMMARY_JSON, summary_json(summary) + "\n")
 
 
 def refuse_newer_summary(folder: Path) -> None:
-    """Raises UserError (RUN_FOLDER) where the folder has a summary.json of a newer format than this version knows: its
-    figures were made by rules that are not known here, and making them anew would put older ones in their place."""
+    """Raises UserError (RUN_FOLDER) if the folder's summary.json has a newer format than this version supports. Its
+    figures follow newer rules, and recomputing them would replace them by older ones."""
     try:
         content = read_object(folder / SUMMARY_JSON)
     except UserError:
-        return  # none, or none that says anything: it may be made
+        return  # missing or unreadable, so it may be written
     _refuse_newer(folder, content)
 
 
@@ -65,7 +65,7 @@ def _refuse_newer(folder: Path, content: Mapping[str, object]) -> None:
 
 
 def _plain(value: object) -> object:
-    """A record, or anything in it, as JSON has it."""
+    """A record, or any value in it, as plain JSON."""
     if isinstance(value, Figure) and value.value is not None and not math.isfinite(value.value):
         value = Figure(unit=value.unit, n=value.n, why=_NOT_FINITE)
     if isinstance(value, EMPTY_WHERE_UNKNOWN) and value == type(value)():
@@ -83,7 +83,7 @@ def _plain(value: object) -> object:
         return [_plain(inner) for inner in value]
     if value is None or isinstance(value, str | bool | int):
         return value
-    if not isinstance(value, float) and hasattr(value, "tolist"):  # numpy's, which `contract` does not know
+    if not isinstance(value, float) and hasattr(value, "tolist"):  # a numpy number; `contract` does not import numpy
         return _plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None

@@ -31,7 +31,7 @@ from tokenswarm.contract.summary.time_records import DriftSeries, KeepingUp, Out
 from tokenswarm.contract.summary.verdict_records import Baseline, Gate, Generator, OutcomeRecord, SloGate
 
 SUMMARY_FORMAT = 1
-"""Version of summary.json's layout, written to it as `format`."""
+"""Version of the format of summary.json, written as `format`."""
 
 
 class Summary(Record):
@@ -82,14 +82,14 @@ class Summary(Record):
     generator: Generator = field(default_factory=Generator)
     user_classes: dict[str, ClassFigures] = field(default_factory=dict)
     levels: list[LevelFigures] = field(default_factory=list)
-    """Of a run that was several loads; then what depends on the load is only here."""
+    """The levels of a run with several loads; figures that depend on the load are then only here."""
     outcome: OutcomeRecord = field(default_factory=OutcomeRecord)
     baseline: Baseline | None = None
     drift_gates: list[Gate] | None = None
     replay: Fidelity | None = None
 
     def of_class(self, name: str) -> Summary:
-        """What is known of one user class, as a summary of its own."""
+        """The figures of one user class, as a summary."""
         figures = self.user_classes[name]
         return Summary(
             run_id=self.run_id,
@@ -107,5 +107,5 @@ class Summary(Record):
         )
 
     def percentile(self, latency: str, percentile: str) -> Figure:
-        """A percentile (`p95`) of the latency of that key (`ttft_ms`); without value where nobody measured it."""
+        """A percentile (`p95`) of the latency of that key (`ttft_ms`); without a value if it was not measured."""
         return self.latency.get(latency, {}).get(percentile) or Figure()

@@ -1,4 +1,4 @@
-"""Tasks: what somebody wanted done, in several requests."""
+"""Tasks: units of work that take several requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the run went on over time: its stationary part, drift, and stretches in which the engine was away."""
+"""The run over time: its stationary part, drift and engine outages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the run can be trusted, and what its gates came to."""
+"""Whether the run can be trusted, and the results of its gates."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class SloGate(Record):
     user_class: str | None = None
     level: int | None = None
     certification: Certification | None = None
-    """Of an objective on a percentile."""
+    """For an objective on a percentile."""
 
 
 class Gate(Record):

@@ -1,4 +1,4 @@
-"""The settings of an inference engine in canonical names: what a scenario's [engine] table holds.
+"""The settings of an inference engine under canonical names, as in a scenario's [engine] table.
 
 Each engine's description maps these names to its own flags. A setting that is None is left to the engine.
 """
@@ -13,11 +13,11 @@ _Count = Annotated[int, Field(strict=True, ge=1)]
 _Flag = Annotated[bool, Field(strict=True)]
 _Text = Annotated[str, Field(min_length=1)]
 NO_PARSER = "none"
-"""reasoning_parser of an engine that hands on what the model wrote."""
+"""Value of reasoning_parser for an engine that returns the model's output unparsed."""
 
 
 class SpeculationSettings(BaseModel):
-    """Speculative decoding: a cheap method drafts tokens that the model then checks in one step."""
+    """Speculative decoding: a cheap method drafts tokens, and the model verifies them in one step."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,12 +27,12 @@ class SpeculationSettings(BaseModel):
 
 
 class EngineSettings(BaseModel):
-    """Canonical engine settings, and under an engine's name a free table of settings that only that engine has.
+    """Canonical engine settings, and a free table for each engine's own settings, under its name.
 
-    `canonical()` gives what was set; `own("vllm")` gives the table [engine.vllm].
+    `canonical()` returns the settings that are set; `own("vllm")` returns the table [engine.vllm].
     """
 
-    # Extra keys are the engines' own tables, so the type below refuses anything but a table there.
+    # Extra keys are the engines' own tables, so the type below accepts only tables.
     model_config = ConfigDict(extra="allow", frozen=True)
     __pydantic_extra__: dict[str, dict[str, object]] = Field(init=False)
 
@@ -72,11 +72,11 @@ class EngineSettings(BaseModel):
     trust_remote_code: _Flag | None = Field(default=None, description="run Python code that ships with the model")
 
     def canonical(self) -> dict[str, object]:
-        """The canonical settings that were set (nested `speculation` as a dict without its unset keys)."""
+        """The canonical settings that are set (nested `speculation` as a dict without its unset keys)."""
         return self.model_dump(mode="json", include=set(type(self).model_fields), exclude_none=True)
 
     def own(self, engine: str) -> dict[str, object]:
-        """A copy of the table of settings that only `engine` has; empty if there is none."""
+        """A copy of the table of `engine`'s own settings; empty if there is none."""
         return dict(self.engine_specific_settings().get(engine, {}))
 
     def engine_specific_settings(self) -> dict[str, dict[str, object]]:

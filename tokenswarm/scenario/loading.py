@@ -1,4 +1,4 @@
-"""A scenario's TOML file: found, read, overridden, completed and validated."""
+"""Find, read, override, complete and validate a scenario's TOML file."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from tokenswarm.scenario.endpoint_settings import with_preset
 from tokenswarm.scenario.mixing import LoadOne, MixSource, mix_line, mixed
 from tokenswarm.scenario.model import Scenario, scenario_model, validated
 
-# Engines whose own tables are accepted even where no description file is installed beside the package.
+# Engines whose own tables are accepted even if no description file is installed with the package.
 _KNOWN_ENGINES = frozenset({"vllm", "sglang"})
 _PRESET = "endpoint.preset"
 
 
 def scenario_names() -> list[str]:
-    """Names of all scenarios: in the working folder, the user's configuration folder, and with tokenswarm; sorted."""
+    """Sorted names of all scenarios in the working folder, in the user's configuration folder and shipped with
+    tokenswarm."""
     return list(SCENARIOS.files())
 
 
 def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None, data: str | None = None) -> Scenario:
-    """The scenario of that name (see `base.lookup`), or of that .toml file, with `overrides` (see `parse_set`) put in.
+    """The scenario of this name (see `base.lookup`) or .toml file, with `overrides` (see `parse_set`) applied.
 
-    `rag:6 chat:3`, and a file with a table [mix], are several: see `mixing`.
-    data: the file that its prompts come from, for a workload that has one.
+    `rag:6 chat:3` or a file with a table [mix] is a mix of several scenarios: see `mixing`. data: the file with the
+    prompts, for a workload that reads one.
 
-    Raises UserError (USAGE) that names the file, the key, what it got and what is allowed.
+    Raises UserError (USAGE) with the file, the key, its value and what is allowed.
     """
     line = mix_line(name_or_path)
     if line is not None:
@@ -59,7 +60,7 @@ def load_scenario(name_or_path: str, overrides: Mapping[str, str] | None = None,
 
 
 def _member_in(folders: list[Path]) -> LoadOne:
-    """Loads scenarios of a mix; a path counts from these folders."""
+    """A loader for the scenarios of a mix; relative paths start at these folders."""
 
     def load_one(name: str, tables: Mapping[str, object], overrides: Mapping[str, str], data: str | None) -> Scenario:
         beside = next(
@@ -93,11 +94,11 @@ def _member_in(folders: list[Path]) -> LoadOne:
 
 
 def _takes_data(name: str) -> bool:
-    """Whether the prompts of a scenario come from a file."""
+    """Whether a scenario's prompts come from a file."""
     try:
         return "file" in scenario_model(_content(scenario_file(name))["workload"]).workload_kind.Settings.model_fields
     except (KeyError, TypeError, ValueError):
-        return False  # refused when it is loaded
+        return False  # loading it raises the error
 
 
 def _content(path: Path) -> dict[str, object]:
@@ -129,8 +130,8 @@ def _one(path: Path, content: Mapping[str, object], overrides: Mapping[str, str]
 
 @cache
 def _text_keys() -> frozenset[str]:
-    """The keys of every scenario that hold text, dotted (a salt of digits is no number); with a dot at the end, tables
-    of texts."""
+    """Dotted keys of all scenarios whose values are text, so that a salt of digits is not parsed as a number; a key
+    with a trailing dot is a table of texts."""
     keys = set()
     for name, field in Scenario.model_fields.items():
         if field.annotation is str:
@@ -143,7 +144,7 @@ def _text_keys() -> frozenset[str]:
 
 
 def _with_absolute_paths(values: dict[str, object], folders: list[Path]) -> dict[str, object]:
-    """The values with files of the scenario's own named whole, so that every process finds them."""
+    """The values with absolute paths for the scenario's own files, so that every process finds them."""
     values = dict(values)
     if isinstance(workload := values.get("workload"), str):
         values["workload"] = absolute(workload, folders)
@@ -161,7 +162,7 @@ def _with_absolute_paths(values: dict[str, object], folders: list[Path]) -> dict
 
 
 def _beside(file: str, folders: list[Path]) -> Path:
-    """The file in the first of the folders that has it; else as it is."""
+    """The path in the first folder that has the file; unchanged if none has."""
     name = at_home(file)
     return next((folder / name for folder in folders if is_there(folder / name)), name)
 
@@ -169,11 +170,11 @@ def _beside(file: str, folders: list[Path]) -> Path:
 def _with_completed_table(
     values: dict[str, object], data: str | None, folders: list[Path], explicit: Collection[str]
 ) -> dict[str, object]:
-    """The values with the workload's table completed, and the file that its prompts come from in it."""
+    """The values with the workload's table completed, including the file of its prompts."""
     try:
         kind = scenario_model(values["workload"]).workload_kind
     except (KeyError, TypeError, ValueError):
-        return values  # refused when it is validated
+        return values  # validation raises the error
     table = values.get(kind.name, {})
     if not isinstance(table, dict):
         return values
@@ -191,7 +192,7 @@ def _with_completed_table(
 
 
 def scenario_file(name_or_path: str) -> Path:
-    """The file of a scenario. Raises UserError (USAGE) if there is none."""
+    """The file of a scenario. Raises UserError (USAGE) if it does not exist."""
     path = SCENARIOS.find(name_or_path)
     if path is not None:
         return path
@@ -199,7 +200,8 @@ def scenario_file(name_or_path: str) -> Path:
 
 
 def _locustfile(name_or_path: str, scenario_file: Path, where: str) -> str:
-    """The name of one that comes with tokenswarm; of any other (beside the scenario, ...) the absolute path."""
+    """The file name of a locustfile shipped with tokenswarm; the absolute path of any other (such as one in the
+    scenario's folder)."""
     path = LOCUSTFILES.find(name_or_path, beside=[scenario_file.parent])
     if path is not None:
         return path.name if LOCUSTFILES.place_of(path) == PACKAGE else str(path)
@@ -207,7 +209,7 @@ def _locustfile(name_or_path: str, scenario_file: Path, where: str) -> str:
 
 
 def _check_engine_tables(scenario: Scenario, where: str) -> None:
-    """A mistyped [engine.vlm] would be ignored by every engine, so it is refused."""
+    """Refuse an unknown engine's table: every engine would ignore a misspelled [engine.vlm]."""
     known = _KNOWN_ENGINES | ENGINES.files().keys()
     for name in scenario.engine.engine_specific_settings():
         if name not in known:

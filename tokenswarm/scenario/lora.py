@@ -1,4 +1,4 @@
-"""[lora] of a scenario: requests name one of many LoRA adapters of one model, by popularity."""
+"""The [lora] table of a scenario: each request names one of many LoRA adapters of a model, drawn by popularity."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import Field, ValidationInfo, field_validator
 from tokenswarm.scenario.values import Count, Section
 
 ENGINE_SETTING = "lora"
-"""The engine setting that loads the adapters: all of this table but what concerns requests alone."""
+"""The engine setting that loads the adapters. It has this table's keys except those that affect only requests."""
 
 
 class Lora(Section):
-    """LoRA adapters. With `adapters` each session is drawn for one of them, by Zipf's law, and its requests name it."""
+    """LoRA adapters. If `adapters` is set, each session draws one of them by Zipf's law, and its requests name it."""
 
     adapters: Count | None = Field(default=None, description="number of adapters; unset: none")
     name: Annotated[str, Field(min_length=1)] = Field(
@@ -45,16 +45,16 @@ class Lora(Section):
         return text
 
     def names(self) -> list[str]:
-        """The adapters' names, the most popular first."""
+        """The adapters' names, most popular first."""
         return [self.name.replace("{n}", str(number)) for number in range(1, (self.adapters or 0) + 1)]
 
     def asked_model(self, rank: int, model: str) -> str:
-        """What a request's model field says for the adapter of that rank."""
+        """A request's model field for the adapter of this rank (1: the most popular)."""
         name = self.name.replace("{n}", str(rank))
         return (self.model or "{name}").replace("{name}", name).replace("{model}", model)
 
     def engine_setting(self) -> dict[str, object]:
-        """What an engine needs to load them."""
+        """The engine setting that loads the adapters."""
         paths = (
             [self.path.replace("{n}", str(number + 1)) for number in range(self.adapters or 0)]
             if self.path is not None

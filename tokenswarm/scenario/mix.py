@@ -1,4 +1,4 @@
-"""A mix: users of several scenarios in one run, and what their weights are shares of."""
+"""A mix: users of several scenarios in one run, and the unit of their weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class MixPart(Section):
 
 
 class Mix(Section):
-    """The classes of a mix, and what their weights are shares of."""
+    """The user classes of a mix, and the unit of their weights."""
 
     of: MixOf = Field(description="users, session starts, or requests")
     parts: tuple[MixPart, ...] = Field(description="its user classes")

@@ -1,6 +1,6 @@
-"""A scenario: what is asked, how much, how long, and what is good enough; immutable plain data.
+"""A scenario: its workload, load, duration and objectives, as immutable plain data.
 
-One TOML file each, in scenarios/; `loading.py` reads them.
+Each is a TOML file in scenarios/, which `loading.py` reads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tokenswarm.scenario.workload_kinds import WORKLOADS, WorkloadSettings
 
 
 class Scenario(Section):
-    """One workload with its load, limits and engine settings. See docs/scenarios.md for every key."""
+    """A workload with its load, limits and engine settings. See docs/scenarios.md for every key."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)] = Field(
         description="short name, used in the run's folder name"
@@ -64,12 +64,13 @@ class Scenario(Section):
     )
 
     workload_kind: ClassVar[Any] = None
-    """The class that makes the prompts; what is validated is a subclass with the field that is its table."""
+    """The class that generates the prompts. Validation uses a subclass of Scenario with a field for this class's table.
+    """
 
     @model_validator(mode="before")
     @classmethod
     def _workload_table(cls, data: object) -> object:
-        """Only the workload's own table may be there; it is made (all defaults) where it is left out."""
+        """Refuse tables of other workloads, and add the workload's own table (all defaults) if it is missing."""
         if not isinstance(data, dict) or cls.workload_kind is None:
             return data
         own = cls.workload_kind.name
@@ -83,7 +84,7 @@ class Scenario(Section):
     @model_validator(mode="before")
     @classmethod
     def _tiers_of_slo(cls, data: object) -> object:
-        """[slo.tiers] is no table of a user class: it is kept apart from the gates."""
+        """Move [slo.tiers] out of `slo`, since it is not the table of a user class."""
         if not isinstance(data, dict):
             return data
         slo, tiers = data.get("slo"), data.get("tiers")
@@ -94,7 +95,7 @@ class Scenario(Section):
     @model_validator(mode="before")
     @classmethod
     def _adapters_are_loaded(cls, data: object) -> object:
-        """What the engine needs of [lora] is one of its settings."""
+        """Add the engine setting that [lora] requires."""
         if not isinstance(data, dict):
             return data
         table, engine = data.get("lora"), data.get("engine", {})
@@ -103,7 +104,7 @@ class Scenario(Section):
         try:
             setting = Lora.model_validate(table).engine_setting()
         except ValidationError:
-            return data  # refused with its own field
+            return data  # validation of the field raises the error
         return {**data, "engine": {**engine, ENGINE_SETTING: setting}}
 
     @model_validator(mode="after")
@@ -127,17 +128,17 @@ class Scenario(Section):
 
     @property
     def open_loop(self) -> bool:
-        """True if requests are sent on schedule (`load.rate` is set)."""
+        """Whether requests are sent on a schedule (`load.rate` is set)."""
         return self.load.rate is not None
 
     @property
     def phases_apart(self) -> bool:
-        """Whether no session goes on from the warm-up into the measured phase."""
+        """Whether no session continues from the warm-up into the measured phase."""
         return self.prompts.state == "cold" or self.workload_settings.each_once
 
     @property
     def workload_settings(self) -> WorkloadSettings:
-        """The table that is named after the workload."""
+        """The workload's settings: the table named after it."""
         settings: WorkloadSettings = getattr(self, self.workload_kind.name)
         return settings
 
@@ -148,12 +149,12 @@ class Scenario(Section):
 
     @property
     def locustfile_paths(self) -> list[Path]:
-        """Of a mix, those of all its scenarios."""
+        """Absolute paths of the locustfiles; those of all scenarios for a mix."""
         files = [self.locustfile] if self.mix is None else [part.locustfile for part in self.mix.parts]
         return [LOCUSTFILES_DIR / file for file in dict.fromkeys(files)]
 
     def classes(self) -> dict[str, Scenario]:
-        """The scenarios of a mix's user classes, as it was loaded; empty of any other scenario."""
+        """The scenarios of a mix's user classes, as loaded; empty if this is not a mix."""
         return (
             {} if self.mix is None else {part.user_class: Scenario.from_values(part.values) for part in self.mix.parts}
         )
@@ -165,14 +166,15 @@ class Scenario(Section):
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Scenario:
-        """A scenario from what `values()` gave. Raises UserError (USAGE)."""
+        """The scenario from the result of `values()`. Raises UserError (USAGE)."""
         return validated(dict(values), "scenario values", ())
 
 
 @cache
 def scenario_model(workload: object) -> type[Scenario]:
-    """The model of scenarios with that workload: with its table as a field. Raises ValueError if there is none."""
-    if not isinstance(workload, str):  # of a file or SET
+    """The model of scenarios with this workload, with its table as a field. Raises ValueError if there is no such
+    workload, and TypeError if the name is not a string."""
+    if not isinstance(workload, str):  # from a file or SET
         raise TypeError("should be a text")
     kind = WORKLOADS.get(workload)
     if kind.name in Scenario.model_fields or not kind.name.isidentifier():
@@ -185,11 +187,11 @@ def scenario_model(workload: object) -> type[Scenario]:
 
 
 def validated(data: Mapping[str, object], source: str, overrides: tuple[str, ...]) -> Scenario:
-    """The scenario of these values. Raises UserError (USAGE); it blames `source`, or SET for what is in `overrides`."""
+    """The scenario with these values. Raises UserError (USAGE) naming `source`, or SET for keys in `overrides`."""
     try:
         model = scenario_model(data["workload"])
     except (KeyError, TypeError, ValueError):
-        model = Scenario  # which says what is wrong with it
+        model = Scenario  # its validation says what is wrong
     try:
         return model.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The `[slo]` table of a scenario: its keys are the registry's objectives, its values what is good enough."""
+"""The `[slo]` table of a scenario: its keys are objectives from the registry, its values their limits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from tokenswarm.contract.objectives import parse_slo_key, slo_latencies, slo_rat
 
 
 def slo_table(table: Mapping[str, object]) -> dict[str, float | dict[str, float]]:
-    """The gates of `[slo]`: numbers by objective, and a table of those for each user class that has its own.
-
-    Raises ValueError that names the key and what is allowed.
+    """The gates of `[slo]`: limits by objective, and such a table for each user class with its own. Raises ValueError
+    with the key and what is allowed.
     """
     return {
         key: _of_class(key, value) if isinstance(value, dict) else _bound(key, value)
@@ -22,7 +21,7 @@ def slo_table(table: Mapping[str, object]) -> dict[str, float | dict[str, float]
 
 
 def _of_class(name: str, table: Mapping[str, object]) -> dict[str, float]:
-    """The gates of one Locust user class: [slo.RagReader]."""
+    """The gates of one Locust user class, such as [slo.RagReader]."""
     if not name.isidentifier():
         raise ValueError(f"[slo.{name}] should be named after a Locust user class, such as [slo.RagReader]")
     return {key: _bound(key, value) for key, value in table.items() if value is not None}

@@ -1,7 +1,8 @@
-"""Tiers of limits ([slo.tiers], or a file of compose/tiers): what each request must meet, and what share of them.
+"""Tiers of limits ([slo.tiers], or a file of compose/tiers): the limits for each request, and the share that must meet
+them.
 
-A tier is a table of limits on latencies, as [slo] has them (`ttft_p99_ms = 450`: the limit is 450 ms), and `target`,
-the share of the requests that must meet all of them.
+A tier is a table of latency limits written as in [slo] (`ttft_p99_ms = 450`: the limit is 450 ms), and `target`, the
+share of requests that must meet all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TARGET = "target"
 
 
 def checked_tiers(tiers: object) -> str | dict[str, dict[str, float]]:
-    """The value of `slo.tiers`: the name of a file, or a table of tiers. Raises ValueError that says what is wrong."""
+    """The value of `slo.tiers`: a file name, or a table of tiers. Raises ValueError that says what is wrong."""
     if isinstance(tiers, str):
         return tiers
     if not isinstance(tiers, Mapping):
@@ -47,15 +48,17 @@ def _tier(name: str, table: object) -> dict[str, float]:
 def tiers_of(
     tiers: str | Mapping[str, Mapping[str, float]], target: float
 ) -> dict[str, tuple[dict[str, float], float]]:
-    """Limits by latency, in ms, and target of each tier, by its name. A tier without `target` has the one given.
+    """Each tier's limits by latency, in ms, and its target, by tier name. `target` is the default for tiers without
+    one.
 
-    Raises UserError (USAGE) where a file is not there, or is none of tiers."""
+    Raises UserError (USAGE) if a file does not exist or has no tiers.
+    """
     tables = _read(tiers) if isinstance(tiers, str) else tiers
     return {name: (bounds_of(table), float(table.get(TARGET, target))) for name, table in tables.items()}
 
 
 def _read(name: str) -> Mapping[str, Mapping[str, float]]:
-    """The tiers of a file; `FILE:TIER` is one of them."""
+    """The tiers in a file, or only one of them for `FILE:TIER`."""
     file, _, chosen = name.partition(":")
     path = FILES.find(file)
     if path is None:

@@ -1,4 +1,4 @@
-"""What the tables of a scenario are made of: numbers with limits, durations, and their common base."""
+"""Building blocks of scenario tables: bounded numbers, durations, and a common base class."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from tokenswarm.base.numbers import LARGEST
 
 
 def in_seconds(value: object) -> Any:
-    """A text such as 30s in seconds; anything else as it is."""
+    """A duration such as "30s" in seconds; other values unchanged."""
     return parse_duration(value) if isinstance(value, str) else value
 
 
 def seconds_of_distribution(value: object) -> object:
-    """A distribution of seconds whose numbers may be durations, such as 2s."""
+    """A distribution of seconds; durations such as "2s" are converted to numbers."""
     if isinstance(value, dict):
         return {key: item if key == "kind" else in_seconds(item) for key, item in value.items()}
     return in_seconds(value)
 
 
 LONGEST_S = 10 * 365 * 86400.0
-"""Ten years: a longer duration is a slip, and clocks overflow somewhere beyond."""
+"""Ten years. A longer duration is a mistake, and much longer ones overflow clocks."""
 Count = Annotated[int, Field(strict=True, ge=1, le=10**9)]
 Positive = Annotated[float, Field(strict=True, gt=0, le=LARGEST, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_S, allow_inf_nan=False), BeforeValidator(in_seconds)]
@@ -34,10 +34,10 @@ PositiveSeconds = Annotated[
 
 
 class Section(BaseModel):
-    """A table of a scenario: unknown keys are refused, values stay as they are."""
+    """A table of a scenario: unknown keys are refused, and instances are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Rate = Annotated[float, Field(strict=True, ge=0, le=1e6, allow_inf_nan=False)]
-"""Something per minute."""
+"""Events per minute."""

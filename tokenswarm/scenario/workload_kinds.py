@@ -1,7 +1,7 @@
-"""Kinds of workload, as far as a scenario knows them: each has a name and settings, the scenario's table of that name.
+"""The kinds of workload. Each has a name and settings, which are the scenario's table of that name.
 
-They are extensions: the modules of the package `tokenswarm.workloads`, entry points of the group of that name, or a
-Python file. A kind is a class that is defined there with `name` and `Settings` (see workloads/base.py).
+Kinds are extensions: modules of the package `tokenswarm.workloads`, entry points of the group with the same name, or a
+Python file. A kind is a class defined there with `name` and `Settings` (see workloads/base.py).
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ class WorkloadSettings(BaseModel):
 
     @classmethod
     def completed(cls, table: dict[str, object], folders: Sequence[Path]) -> dict[str, object]:
-        """The table with what only the machine that plans a run can fill in; `folders`: where relative paths begin.
-
-        By default nothing. Raises UserError.
+        """The table, completed with values that only the machine that plans a run can fill in; unchanged by default.
+        `folders` are the bases of relative paths. Raises UserError.
         """
         return table
 
@@ -32,19 +31,19 @@ class WorkloadSettings(BaseModel):
     def completed_scenario(
         cls, values: dict[str, object], table: dict[str, object], explicit: Collection[str]
     ) -> dict[str, object]:
-        """All the scenario's values with what follows from the completed `table`: its load, say. `explicit`: dotted
-        names of values that were given by hand. By default nothing follows. Raises UserError."""
+        """The scenario's values, updated with what follows from the completed `table`, such as its load; unchanged by
+        default. `explicit` has the dotted names of values set by the user. Raises UserError."""
         return values
 
     @property
     def raw_reasoning(self) -> bool:
-        """Whether answers hold their reasoning as the model wrote it, between think tags."""
+        """Whether answers contain the model's reasoning verbatim, between think tags."""
         return False
 
     @property
     def each_once(self) -> bool:
-        """Whether the measured phase sends each session once, and is over then: so none goes on into it from the
-        warm-up."""
+        """Whether the measured phase sends each session once and then ends, so that no session continues into it from
+        the warm-up."""
         return False
 
 

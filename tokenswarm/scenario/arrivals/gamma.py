@@ -1,4 +1,4 @@
-"""Bursts and lulls, or arrivals more regular than chance."""
+"""Gamma arrivals: bursty, or more regular than Poisson arrivals."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from random import Random
 
 
 def gaps(rng: Random, cv: float) -> Iterator[float]:
-    """Independent gamma gaps with coefficient of variation `cv` (shape 1/cv^2, scale cv^2): 1 is Poisson, above 1
-    comes in bursts, below 1 is more regular."""
+    """Independent gamma gaps with coefficient of variation `cv` (shape 1/cv^2, scale cv^2): 1 is Poisson, above 1 is
+    bursty, below 1 is more regular."""
     shape, scale = 1 / (cv * cv), cv * cv
     while True:
         yield rng.gammavariate(shape, scale)

@@ -1,4 +1,4 @@
-"""Independent users: each arrival is as likely now as at any other time."""
+"""Poisson arrivals, as from independent users: an arrival is equally likely at any time."""
 
 from __future__ import annotations
 

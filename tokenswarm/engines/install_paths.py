@@ -1,4 +1,4 @@
-"""Where engines are on this machine: one folder for all, in it one virtual environment per engine and device."""
+"""Paths of installed engines: one root folder, with a virtual environment per engine and device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tokenswarm.engines.spec.engine_spec import Device, EngineSpec
 
 ROOT_VARIABLE = "TOKENSWARM_ENGINES"
 STAMP = "tokenswarm-stamp.json"
-"""File in an installed folder that says what it was made from; without it the folder is not complete."""
+"""File in an installed folder that records what it was made from. A folder without it is incomplete."""
 _TINY_MODEL = "tiny-llama"
 _TINY_GGUF = "tiny-gguf"
 TINY_GGUF_FILE = "tiny-llama.gguf"
@@ -21,7 +21,7 @@ TINY_GGUF_FILE = "tiny-llama.gguf"
 
 @dataclass(frozen=True, slots=True)
 class EnginePaths:
-    """Where an engine's programs are."""
+    """Paths of an engine's Python interpreter and programs."""
 
     python: Path
     bin_dir: Path
@@ -34,25 +34,26 @@ def default_root() -> Path:
 
 
 def tiny_model_folder(root: Path | None = None) -> Path:
-    """Where the tiny random model is, or will be."""
+    """The folder for the tiny random model; it may not exist yet."""
     return (root or default_root()) / _TINY_MODEL
 
 
 def tiny_gguf_folder(root: Path | None = None) -> Path:
-    """Where the same in one file of GGUF is, or will be."""
+    """The folder for the tiny random model as a GGUF file; it may not exist yet."""
     return (root or default_root()) / _TINY_GGUF
 
 
 def tiny_model(description: EngineSpec, root: Path | None = None) -> Path:
-    """The tiny random model in the form that the engine loads."""
+    """Path of the tiny random model in the format that the engine loads."""
     gguf = description.tiny_model == "gguf"
     return tiny_gguf_folder(root) / TINY_GGUF_FILE if gguf else tiny_model_folder(root)
 
 
 def places(description: EngineSpec, device: Device, root: Path | None = None) -> EnginePaths:
-    """Where the engine's Python and programs are: its own environment, or this one where it needs none.
+    """The engine's Python and programs: in its own environment, or in the current one if it needs none.
 
-    Raises UserError(Exit.ENGINE) with the command to type when it is not installed.
+    Raises UserError(Exit.ENGINE) with the install command if the engine is not installed, or if it cannot be installed
+    for the device.
     """
     if not description.install:
         return EnginePaths(Path(sys.executable), Path(sys.executable).parent)

@@ -1,4 +1,4 @@
-"""Shared memory of engines under /dev/shm: what one has in use, and what it left behind when it ended."""
+"""Shared memory of engines under /dev/shm: find what an engine uses, and remove what it left behind."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def shared_memory_of(pids: Iterable[int]) -> set[str]:
 
 
 def shared_memory_names() -> set[str]:
-    """All names under /dev/shm; empty where there is no such folder."""
+    """All names under /dev/shm; empty if that folder does not exist."""
     try:
         return set(os.listdir(SHM))
     except OSError:
@@ -40,10 +40,10 @@ def shared_memory_names() -> set[str]:
 
 
 def remove_shared_memory(own: Collection[str], before: Collection[str], patterns: Sequence[str]) -> list[str]:
-    """Delete shared memory that an ended engine left behind, and say which.
+    """Delete shared memory that an ended engine left behind; returns the sorted names.
 
-    A name counts as left behind when the engine had it mapped (`own`), or when it appeared since `before` and fits one
-    of the engine's patterns; never when a living process still uses it.
+    A name counts as left behind if the engine had it mapped (`own`), or if it is not in `before` and matches one of the
+    engine's patterns. A name that a living process uses never does.
     """
     now = shared_memory_names()
     fitting = {name for name in now - set(before) if any(fnmatch.fnmatch(name, pattern) for pattern in patterns)}

@@ -1,4 +1,4 @@
-"""Starting an engine in one of the runtimes."""
+"""Start an engine in one of the runtimes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _STARTERS = {LOCAL: start_local, DOCKER: start_docker}
 def start_engine(request: StartRequest, runtime: str, on_progress: Progress | None = None) -> Engine:
     """Start an engine and wait until it is ready. `runtime`: local | docker.
 
-    Whatever goes wrong, nothing stays behind; raises UserError as the runtime's own start does.
+    Cleans up after any failure. Raises UserError as the runtime's own start function does.
     """
     return _STARTERS[runtime](request, on_progress)
 
 
 def default_runtime(description: EngineSpec, device: str | None = None) -> str:
-    """`docker` where a Docker engine that can hand out a GPU is reachable and the engine wants one; else `local`."""
+    """`docker` if the engine needs a GPU and a reachable Docker daemon can provide one; else `local`."""
     if description.simulated or description.image is None or description.form(device)[0] == "cpu":
         return LOCAL
     try:

@@ -1,4 +1,3 @@
-"""What runs inside a Locust process: users that send, rows that are written, phases, health, live figures.
-
-`plugin` hooks all of it into Locust's events; `tokenswarm.users` is what a locustfile sees of it.
+"""The code inside a Locust process: users, result rows, phases, health and live figures. `plugin` connects it to
+Locust's events; `tokenswarm.users` is its public interface for locustfiles.
 """

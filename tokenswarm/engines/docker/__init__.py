@@ -1,1 +1,1 @@
-"""Engines in containers of this machine."""
+"""Engines in containers on this machine."""

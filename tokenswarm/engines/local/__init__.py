@@ -1,1 +1,1 @@
-"""Engines as processes of this machine."""
+"""Engines as processes on this machine."""

@@ -1,8 +1,8 @@
-"""Engines without Docker: one virtual environment per engine and device, made from the description's pinned packages.
+"""Install engines without Docker: a virtual environment per engine and device, with the description's pinned packages.
 
     python -m tokenswarm engine install --engine vllm --device cpu
 
-Idempotent: a stamp records what was installed, and nothing is done while it fits.
+Idempotent: a stamp records what was installed, and nothing is done while it matches.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 
 def fingerprint(recipe: Install) -> str:
-    """A hash of everything that the installation depends on: the recipe, the data files it uses, the Python version."""
+    """A hash of everything the installation depends on: the recipe, its data files and the Python version."""
     digest = hashlib.sha256(recipe.model_dump_json().encode())
     digest.update(sysconfig.get_python_version().encode())
     used = [DATA / name for name in recipe.overlays]
@@ -53,9 +53,10 @@ def fingerprint(recipe: Install) -> str:
 
 
 def install(engine: str, device: Device = "cpu", root: Path | None = None, say: Say = print) -> EnginePaths:
-    """Make the engine's environment (and on a CPU the tiny model), or find that it is there already.
+    """Create the engine's environment (and the tiny model on a CPU) unless it is up to date.
 
-    Raises UserError(Exit.ENGINE) with the end of pip's output when a step fails, Exit.USAGE for an unknown engine.
+    Raises UserError(Exit.ENGINE) with the end of pip's output if a step fails, and UserError(Exit.USAGE) for an unknown
+    engine.
     """
     description = load_description(engine)
     if not description.install:
@@ -84,18 +85,18 @@ def install(engine: str, device: Device = "cpu", root: Path | None = None, say: 
 
 
 def make_tiny_model(python: Path, root: Path | None = None, say: Say = print) -> Path:
-    """Make the tiny random model with an engine environment's Python, unless it is there; returns its folder."""
+    """Create the tiny random model with an engine environment's Python unless it is up to date; returns its folder."""
     return _make(tiny_model_folder(root), [Path(tiny_model.__file__)], python, say)
 
 
 def _make(folder: Path, sources: Sequence[Path], python: Path, say: Say) -> Path:
-    """Run the first of these files for the folder, unless they are what it was made with."""
+    """Run the first source file to create the folder, unless its stamp matches the sources."""
     source = sources[0]
     wanted = hashlib.sha256(b"".join(each.read_bytes() for each in sources)).hexdigest()
     with _locked(folder):
         if _stamp(folder) != wanted:
             shutil.rmtree(folder, ignore_errors=True)
-            # -P: the folder of the script must not come before the standard library in the search path.
+            # -P keeps the script's folder from preceding the standard library in the search path.
             _run([str(python), "-P", str(source), str(folder)], "making the tiny model")
             (folder / STAMP).write_text(json.dumps({"fingerprint": wanted}) + "\n", encoding="utf-8")
             say(f"The tiny random model is in {folder}.")
@@ -107,7 +108,7 @@ def _build(description: EngineSpec, recipe: Install, venv: Path, say: Say) -> No
     say(f"Making {venv}")
     _run([sys.executable, "-m", "venv", str(venv)], "making the virtual environment")
     python = str(venv / "bin" / "python")
-    # Compiling every installed file takes longer than installing it; what is used gets compiled when imported.
+    # --no-compile below: compiling all files takes longer than installing them, and imports compile what is used.
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
     for step in recipe.steps:
         args = [part.replace("{data}", str(DATA)) for part in step]
@@ -126,7 +127,7 @@ def _build(description: EngineSpec, recipe: Install, venv: Path, say: Say) -> No
 
 
 def patch_file(path: Path, pattern: str, replacement: str) -> None:
-    """Replace a pattern in a file. Raises UserError(Exit.ENGINE) when it is not there: another version, then."""
+    """Replace a pattern in a file. Raises UserError(Exit.ENGINE) if it does not match, as with another version."""
     text = path.read_text(encoding="utf-8")
     changed, count = re.subn(pattern, replacement, text, flags=re.MULTILINE)
     if count == 0:
@@ -135,7 +136,7 @@ def patch_file(path: Path, pattern: str, replacement: str) -> None:
 
 
 def write_alias(purelib: Path, name: str, version: str) -> None:
-    """Make `importlib.metadata` find a distribution `name`, for a package that was installed under another one."""
+    """Make `importlib.metadata` find a distribution called `name`, for a package installed under another name."""
     folder = purelib / f"{name.replace('-', '_')}-{version.partition('+')[0]}.dist-info"
     folder.mkdir(exist_ok=True)
     (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
@@ -152,7 +153,8 @@ def _stamp(folder: Path) -> str | None:
 
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
-    """Two commands that want the same engine must not install it at the same time."""
+    """Hold a file lock, so that two commands do not install the same engine at once. Raises UserError(Exit.ENGINE) if
+    the folder is not writable."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock = target.with_name(target.name + ".lock").open("w")

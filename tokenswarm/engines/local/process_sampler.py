@@ -1,4 +1,4 @@
-"""CPU and memory of an engine that runs as processes of this machine, as rows of host_metrics.csv."""
+"""CPU and memory of an engine that runs as local processes, as rows of host_metrics.csv."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import psutil
 from tokenswarm.engines.local import processes
 
 _LOOK_AGAIN_S = 30.0
-"""To find the processes of a family all processes of the machine are looked through: not every second."""
+"""Interval for finding child processes. It scans all processes of the machine, so not every second."""
 _MIB = 1024 * 1024
 
 
 class ProcessSampler:
-    """Sums CPU time and resident memory over a process and its descendants. Source: `engine`."""
+    """Sums CPU time and resident memory over a process and its descendants, for source `engine`."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -25,8 +25,8 @@ class ProcessSampler:
         self._before: float | None = None
 
     def __call__(self, at: float) -> list[dict[str, object]]:
-        """One row: CPU as a share of one core since the last call (empty the first time), memory in MiB; none once the
-        processes are gone. Memory that processes share counts for each of them.
+        """One row: CPU use since the last call as a share of one core (empty the first time), and memory in MiB. No row
+        once the processes have ended. Memory shared by processes is counted once for each of them.
         """
         now = time.monotonic()
         if now - self._looked_at >= _LOOK_AGAIN_S:
@@ -36,7 +36,7 @@ class ProcessSampler:
             with contextlib.suppress(psutil.Error), member.oneshot():
                 times, resident = member.cpu_times(), member.memory_info().rss
                 if not resident:
-                    continue  # a zombie: ended, and not yet fetched by its parent
+                    continue  # a zombie: ended, but not yet reaped by its parent
                 cpu_s[member.pid] = times.user + times.system
                 used_s += cpu_s[member.pid] - self._cpu_s.get(member.pid, cpu_s[member.pid])
                 rss += resident

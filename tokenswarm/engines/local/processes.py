@@ -1,4 +1,4 @@
-"""Process groups: an engine's processes on this machine, found and ended."""
+"""Find and end an engine's process group on this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """The process and all its living descendants; empty when it is gone."""
+    """The process and all its living descendants; empty if it has ended."""
     try:
         root = psutil.Process(pid)
         return [root, *root.children(recursive=True)]
@@ -20,7 +20,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def group_members(group: int) -> list[psutil.Process]:
-    """All living processes of a process group, zombies left out."""
+    """All living processes of a process group, without zombies."""
     members = []
     for process in psutil.process_iter():
         try:
@@ -32,10 +32,10 @@ def group_members(group: int) -> list[psutil.Process]:
 
 
 def end(process: subprocess.Popen[bytes], first_signal: signal.Signals, grace_s: float) -> None:
-    """End a process that leads its own group, and everything that it started.
+    """End a process that leads its own group, and everything it started.
 
-    The leader is asked first, so that it can end its children in order; after `grace_s` the group and any
-    descendant that left the group are killed. Returns when none of them is alive.
+    The leader is signaled first, so that it can end its children in order. After `grace_s` seconds the group and any
+    descendant that left it are killed. Returns when none of them is alive.
     """
     relatives = family(process.pid)
     if process.poll() is None:
@@ -46,7 +46,7 @@ def end(process: subprocess.Popen[bytes], first_signal: signal.Signals, grace_s:
     everyone = {relative.pid: relative for relative in [*relatives, *group_members(process.pid)]}
     for relative in everyone.values():
         with contextlib.suppress(psutil.Error):
-            relative.kill()  # psutil checks that the pid was not given to another process meanwhile
+            relative.kill()  # psutil checks that the pid has not been reused
     psutil.wait_procs([relative for pid, relative in everyone.items() if pid != process.pid], timeout=10)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)

@@ -1,1 +1,1 @@
-"""What is known about an engine: its description, its flags, what it says of itself. Pure."""
+"""An engine's description, its flags and the parsing of what it reports. Pure."""

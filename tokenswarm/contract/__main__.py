@@ -1,4 +1,4 @@
-"""`python -m tokenswarm.contract`: write the JSON Schemas of a run folder's files into docs/schema/ anew."""
+"""`python -m tokenswarm.contract`: regenerate the JSON Schemas in docs/schema/."""
 
 from __future__ import annotations
 

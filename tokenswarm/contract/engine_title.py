@@ -1,4 +1,4 @@
-"""What people call an engine: by its title, else by its name. The one place for it."""
+"""The display name of an engine: its title, otherwise its name."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def title_or_name(title: str | None, name: str | None) -> str | None:
 
 
 def engine_title(title: str | None, name: str | None) -> str:
-    """The same for a sentence or a heading, which says so where neither is known."""
+    """The same for a sentence or a heading, with a fallback text if neither is known."""
     return title_or_name(title, name) or NOT_KNOWN

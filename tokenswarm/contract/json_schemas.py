@@ -1,4 +1,4 @@
-"""JSON Schemas of what a run folder holds, made from the records: so that others can read one."""
+"""JSON Schemas of a run folder's files, generated from the records."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Load levels: the stretches of a measured phase in which one and the same load was asked for. Pure.
 
-A run with steps of rate or users, with a ramp, or whose users somebody changed while it went on, is several loads, and
-a figure over all of them is about none. A request belongs to the level in which it was sent, also where its answer
-came in the next one.
+A run with steps of rate or users, with a ramp, or whose users somebody changed while it went on, has several loads, and
+a figure over all of them describes none of them. A request belongs to the level in which it was sent, even if its
+answer came in the next one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 Number = int | float
-"""As it was written: a whole number stays one."""
+"""An integer stays an integer."""
 
 BEGAN = {
     "start": "the measured phase began",
@@ -24,10 +24,10 @@ BEGAN = {
     "ramp": "a piece of the ramp that load.rate_end or load.users_end makes",
     "changed": "the number of users was changed by hand",
 }
-"""How a level can have begun."""
+"""How a level can begin."""
 
 RAMP_PIECE_S = 10.0
-"""A ramp is cut into pieces of at least so long, where it is long enough for two."""
+"""Minimum length of the pieces of a ramp that is long enough for two."""
 MOST_RAMP_PIECES = 8
 
 

@@ -1,4 +1,4 @@
-"""The limits of trust: beyond them a run measures its own load generator. Live figures and the verdict share them."""
+"""Limits beyond which a run measures its own load generator. Shared by live figures and the verdict."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import math
 from tokenswarm.base.numbers import significant
 
 CPU_SHARE_LIMIT = 0.90
-"""Above this share of a core an event loop queues its own work, and queued work reads as latency."""
+"""Above this share of a core an event loop queues its own work, which appears as latency."""
 ERROR_FLOOR_MS, LATE_FLOOR_MS, RELATIVE_LIMIT = 2.0, 10.0, 0.05
-"""An error of timing is harmless below the floor, or below this share of the median latency."""
+"""A timing error is acceptable below the floor, or below this share of the median latency."""
 
 
 def share_of_a_token(tokens: float | None) -> float:
@@ -24,7 +24,7 @@ def timing_limit_ms(median_ms: float, share: float = 1.0) -> float:
 
 
 def timing_words(error_ms: float, limit_ms: float) -> str:
-    """Why a latency is not given whose error is beyond its limit."""
+    """Why a latency whose timing error exceeds its limit is withheld."""
     return f"its timing may be off by {significant(error_ms, 2)} ms, limit {significant(limit_ms, 2)} ms"
 
 

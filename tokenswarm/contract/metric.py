@@ -1,4 +1,5 @@
-"""What a metric is: one record that says all that the rest of tokenswarm has to know of it, and the registry of them.
+"""Defines a metric, one record with all that the rest of tokenswarm needs to know about it, and the registry of
+metrics.
 
 The entries stand in `tokenswarm/contract/metric_families/`, and `tokenswarm.contract.metrics` has them all. Nothing
 here knows numpy, pandas, gevent or a run: formulae are pure functions of one row or of sums over rows, so that the live
@@ -48,7 +49,7 @@ STANDARD_SUMS: Mapping[str, str] = {
 """What every metric may be made of. Of requests that were sent in the measure phase, unless it says otherwise."""
 
 WINDOW_SUMS = ("window_output", "window_prompt", "window_done", "window_good")
-"""Those of them that are counted by when something arrived."""
+"""Standard sums counted by when something arrived, not by when it was sent."""
 
 TABLE_PERCENTILES = (50, 95, 99)
 """What the columns of a table of latencies show; every latency has them."""
@@ -76,7 +77,7 @@ class Place(StrEnum):
     TIME = "time"
     """The dashboard's charts over time, beside that of the main latency."""
     DRIFT = "drift"
-    """Series that a long run is looked through for drift."""
+    """Series checked for drift in a long run."""
     CLASSES = "classes"
     """Columns of the dashboard's table of user classes."""
 
@@ -91,13 +92,13 @@ _USUAL_PERCENTILES: Mapping[Place, tuple[float, ...]] = {
     Place.DRIFT: (95,),
     Place.CLASSES: (95,),
 }
-"""Where there is no room for all that a latency has."""
+"""Percentiles shown in places with little space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """How a metric stands in one place; what is None is as the metric itself has it. `rank`: its order there (None: in
-    the order of the registry, after those that have one). `percentiles`: which of them are shown there."""
+    """How a metric is shown in one place; None means the metric's own value. `rank`: its order there (None: in the
+    order of the registry, after those that have one). `percentiles`: which of them are shown there."""
 
     title: str | None = None
     note: str | None = None
@@ -107,7 +108,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """What a latency and a rate have in common."""
+    """The common part of a latency and a rate."""
 
     name: str
     title: str
@@ -120,7 +121,7 @@ class Metric:
     source: str = ""
     """Where the formula comes from, or what in the run it is taken from."""
     notes: str = ""
-    """What a reader of docs/metrics.md must know beyond the formula."""
+    """Additional notes for docs/metrics.md."""
     columns: tuple[str, ...] = ()
     """Columns of requests.csv that it needs; its functions of a row see no other."""
     slo: bool = True
@@ -128,15 +129,15 @@ class Metric:
     live: bool = True
     """Whether it is shown while a run goes on."""
     compared: bool = True
-    """Whether two groups of runs are compared in it."""
+    """Whether comparisons of two groups of runs include it."""
     headline: bool = False
-    """Whether a comparison's verdict rests on it (on the p95 of a latency)."""
+    """Whether a comparison's verdict depends on it (on the p95 of a latency)."""
     regression: bool = False
     """Whether a baseline gates it (the p95 of a latency)."""
     set_by_arrivals: bool = False
-    """Whether an open loop's arrivals set it, so that it tells nothing of the engine there."""
+    """Whether arrivals determine it in an open loop, so that it says nothing about the engine there."""
     ratio: bool = True
-    """Whether a difference is told as a ratio; else in points."""
+    """Whether a difference is shown as a ratio; otherwise in points."""
     places: Mapping[Place, Label] = field(default_factory=dict)
     usually: frozenset[Place] = frozenset(
         {Place.TABLE, Place.TERMINAL, Place.MARKDOWN, Place.TAB, Place.TIME, Place.DRIFT, Place.CLASSES}
@@ -177,9 +178,9 @@ class Latency(Metric):
     scale: Literal["answer", "token"] = "answer"
     """Whether it is about as long as an answer or as a token: which histogram buckets suit it."""
     always_shown: bool = False
-    """Whether summary.json has it even where nobody measured it."""
+    """Whether summary.json includes it even if it was not measured."""
     repeats: str | None = None
-    """The latency that it equals in many runs; then it is not shown twice."""
+    """A latency that it equals in many runs; it is then shown only once."""
 
     @property
     def key(self) -> str:
@@ -227,7 +228,7 @@ def percentile_digits(q: float) -> str:
 
 
 class Registry:
-    """Metrics by name, in the order in which they are shown."""
+    """Metrics by name, in display order."""
 
     def __init__(self, *metrics: Metric) -> None:
         self._metrics: dict[str, Metric] = {}
@@ -239,7 +240,7 @@ class Registry:
             self.register(metric)
 
     def register(self, metric: Metric) -> Metric:
-        """Take in a metric.
+        """Add a metric.
 
         Raises ValueError where its name or that of a sum of its own is taken or cannot be one, where it needs a column
         that requests.csv does not have, or where a latency lacks a percentile that tables show.
@@ -260,7 +261,7 @@ class Registry:
         return metric
 
     def remove(self, name: str) -> None:
-        """Forget a metric. Raises KeyError where there is none of that name."""
+        """Remove a metric. Raises KeyError for an unknown name."""
         del self._metrics[name]
         self._made_ready()
 

@@ -1,4 +1,5 @@
-"""What the keys of a scenario's [slo] mean, and what one request must keep to count for goodput (docs/metrics.md).
+"""Defines the keys of a scenario's [slo], and the bounds that a request must meet to count for goodput
+(docs/metrics.md).
 
 The scenario, the live figures and the analysis read the keys here. Which request conforms is told here one row at a
 time; `tokenswarm.analysis.figures.slo` applies the same definitions to whole tables, and a test holds the two against
@@ -40,7 +41,7 @@ class SloKey:
 
 
 def parse_slo_key(key: str) -> SloKey | None:
-    """What a key of [slo] bounds, or None where there is no such.
+    """Parse a key of [slo]; None if there is no such key.
 
     `<latency>_p<percentile>_ms` bounds a percentile: two digits are whole percent, three and more are decimals (`p999`
     = `p99.9`). A rate or share has its own name, with `_min` where more of it is better.
@@ -184,8 +185,8 @@ def meets(row: Mapping[str, object], measured: Mapping[str, float], bounds: Mapp
     """Whether a request met every bound; None where a latency that was not measured leaves it open. `measured`: what
     `latencies_of` gave.
 
-    A failure meets nothing. What a latency that a success does not have means is the metric's own to say: TPOT does not
-    apply to an answer of one token; an answer that never came out of reasoning missed its TTFO.
+    A failed request meets no bound. What a latency that a success does not have means is the metric's own to say: TPOT
+    does not apply to an answer of one token; an answer that never came out of reasoning missed its TTFO.
     """
     if row["status"] != "ok":
         return False

@@ -1,4 +1,4 @@
-"""The phases of a run as points on the wall clock. Pure: the caller says what time it is."""
+"""The phases of a run as wall-clock times. Pure: the caller supplies the time."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Timeline:
     level_starts: list[float] = field(default_factory=list)
     """When each load level after the first begins or began, rising."""
     pace: Pace | None = None
-    """Known with the measured window."""
+    """Set with the measured window."""
 
     def phase_at(self, now: float) -> str:
         """`warmup`, `measure` or `drain`."""
-        if now >= self.measure_end:  # also of a run that was ended in its warm-up
+        if now >= self.measure_end:  # also if the run was ended in its warm-up
             return "drain"
         return "warmup" if now < self.measure_start else "measure"
 
@@ -46,7 +46,7 @@ class Timeline:
         return number_at(self.level_starts, sent_at) if phase == "measure" else None
 
     def set_window(self, measure_start: float, duration_s: float, drain_s: float) -> None:
-        """Fix the measured window; an infinite duration is one that somebody will end."""
+        """Set the measured window; an infinite duration lasts until the run is ended."""
         self.measure_start = measure_start
         self.measure_end = measure_start + duration_s
         self.stop_by = self.measure_end + drain_s
@@ -62,7 +62,7 @@ class Timeline:
         self.stop_by = min(self.stop_by, now)
 
     def shifted(self, seconds: float) -> Timeline:
-        """The same timeline on a clock that is so many seconds ahead."""
+        """The same timeline on a clock that is this many seconds ahead."""
         if not seconds:
             return self
         return Timeline(

@@ -1,4 +1,4 @@
-"""Where a message is cut into pieces whose hashes prompts.csv holds."""
+"""Cuts messages into pieces whose hashes are stored in prompts.csv."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def piece_ends(chars: int) -> tuple[int, ...]:
 
 
 MAX_MESSAGE_CHARS = 2**23 - 1
-"""Longer messages are told with this length."""
+"""Longer messages are recorded with this length."""
 
 
 def _all_piece_ends() -> tuple[int, ...]:

@@ -121,11 +121,11 @@ def _names(a: Capacity, b: Capacity, labels: Sequence[str | None]) -> tuple[str,
     """The engines' names; with the names of the series if both engines are the same."""
     own = [(each.engine_called, each.series) for each in (a, b)]
     same = own[0][0] == own[1][0]
-    one, other = (
+    first, other = (
         label or (f"{engine} ({series})" if same else engine)
         for label, (engine, series) in zip(labels, own, strict=True)
     )
-    return one, other
+    return first, other
 
 
 def _between(low: float | None, high: float | None) -> str:

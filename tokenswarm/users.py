@@ -141,8 +141,8 @@ class LLMUser(SessionUser):
         stamped as the scenario's are, so that no earlier run (and where prompts are cold, no warm-up) leaves it in the
         engine's prefix cache. None is made after the measured phase.
         """
-        asked: list[Message] = [{"role": "system", "content": system}] if system else []
-        asked += [*messages, *([{"role": "user", "content": question}] if question or not messages else [])]
+        whole: list[Message] = [{"role": "system", "content": system}] if system else []
+        whole += [*messages, *([{"role": "user", "content": question}] if question or not messages else [])]
         phase = self._process.phase()
         if phase == "drain":
             raise StopUser
@@ -151,9 +151,9 @@ class LLMUser(SessionUser):
         self._prompts += 1
         scope = shared_scope(self._plan.scenario.prompts.state, phase)
         prefix = cache_buster_prefix(self._process.plan.salt, scope)
-        shared = content_text(asked[0]) if asked[0]["role"] == "system" else ""
+        shared = content_text(whole[0]) if whole[0]["role"] == "system" else ""
         return Prompt(
-            with_prefix(asked, prefix),
+            with_prefix(whole, prefix),
             f"{phase}-user-{self._number:04d}-{self._prompts:05d}",
             1,
             len(prefix) + len(shared),

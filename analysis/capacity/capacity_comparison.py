@@ -33,13 +33,13 @@ def ratio_of(a: Capacity, b: Capacity) -> CapacityRatio:
     (low_a, high_a), (low_b, high_b) = a.capacity.ci95, b.capacity.ci95
     low = None if not low_b or not high_a else low_b / high_a
     high = None if high_b is None or not low_a else high_b / low_a
-    one, other = a.capacity.estimate, b.capacity.estimate
-    if not one or not other:
+    first, other = a.capacity.estimate, b.capacity.estimate
+    if not first or not other:
         return CapacityRatio(None, low, high, _state(low, high), "a capacity is not known, only bounded")
-    value = other / one
+    value = other / first
     if low is not None and high is not None and a.capacity.curve and b.capacity.curve:
-        below = math.hypot(math.log(other / _end(low_b)), math.log(_end(high_a) / one))
-        above = math.hypot(math.log(_end(high_b) / other), math.log(one / _end(low_a)))
+        below = math.hypot(math.log(other / _end(low_b)), math.log(_end(high_a) / first))
+        above = math.hypot(math.log(_end(high_b) / other), math.log(first / _end(low_a)))
         low, high = value * math.exp(-below), value * math.exp(above)
     return CapacityRatio(value, low, high, _state(low, high))
 
@@ -70,4 +70,4 @@ def differences(a: Capacity, b: Capacity) -> list[str]:
         ("limits", a.slo, b.slo),
         ("target", a.target, b.target),
     )
-    return [f"The {name} differs: {one} and {other}." for name, one, other in questions if one != other]
+    return [f"The {name} differs: {first} and {other}." for name, first, other in questions if first != other]

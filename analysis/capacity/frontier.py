@@ -48,12 +48,12 @@ def add_frontier(record: Capacity, folder: Path) -> None:
     record.knee = knee(record.levels)
 
 
-def dominates(one: CapacityLevel, other: CapacityLevel) -> bool:
-    """Whether `one` is certainly better on one axis of the frontier and not certainly worse on the other. A level that
-    certainly fails its limits never dominates one that does not.
+def dominates(level: CapacityLevel, other: CapacityLevel) -> bool:
+    """Whether `level` is certainly better on one axis of the frontier and not certainly worse on the other. A level
+    that certainly fails its limits never dominates one that does not.
     """
-    axes = [(one.figures.get(name), other.figures.get(name)) for name in (USER_SPEED, OUTPUT)]
-    if one is other or (one.state == "fail" and other.state != "fail"):
+    axes = [(level.figures.get(name), other.figures.get(name)) for name in (USER_SPEED, OUTPUT)]
+    if level is other or (level.state == "fail" and other.state != "fail"):
         return False
     if any(mine is None or his is None or not mine.ci95 or not his.ci95 for mine, his in axes):
         return False
@@ -62,8 +62,8 @@ def dominates(one: CapacityLevel, other: CapacityLevel) -> bool:
     return any(better) and not any(worse)
 
 
-def _surely_above(one: Figure | None, other: Figure | None) -> bool:
-    low, high = (one or Figure()).ends[0], (other or Figure()).ends[1]
+def _surely_above(figure: Figure | None, other: Figure | None) -> bool:
+    low, high = (figure or Figure()).ends[0], (other or Figure()).ends[1]
     return low is not None and high is not None and low > high
 
 

@@ -73,7 +73,7 @@ def _of(figure: Compared, a: Sequence[Summary], b: Sequence[Summary]) -> Noise |
         return None
     logs = np.log(np.array(values, dtype=float))
     starts = [[summary.run.started_at or "" for summary in side] for side in (a, b)]
-    order = np.where([one <= other for one, other in zip(*starts, strict=True)], 1.0, -1.0)
+    order = np.where([first <= other for first, other in zip(*starts, strict=True)], 1.0, -1.0)
     later = order * (logs[1] - logs[0])
     count = len(later)
     # Both runs are the same thing, so the mean difference of a pair is 0, except for the effect of coming second.

@@ -42,8 +42,8 @@ def side_names(a: Summary, b: Summary) -> tuple[str, str]:
         if name(a) != name(b) and name(a) and name(b):
             return name(a), name(b)
     tables = ((_set(a), _set(b)), (a.run.effective, b.run.effective), (_load(a), _load(b)))
-    for one, other in tables:
-        if names := _differing(one, other):
+    for first, other in tables:
+        if names := _differing(first, other):
             return names
     hosts = tuple((summary.run.engine.base_url or "").partition("//")[2].rpartition(":")[0] for summary in (a, b))
     if hosts[0] != hosts[1] and all(hosts):
@@ -60,15 +60,15 @@ def _load(summary: Summary) -> dict[str, object]:
     return {"scenario": summary.run.scenario.name, **{key: value for key, value in load.items() if value is not None}}
 
 
-def _differing(one: Mapping[str, object], other: Mapping[str, object]) -> tuple[str, str] | None:
+def _differing(first: Mapping[str, object], other: Mapping[str, object]) -> tuple[str, str] | None:
     """`prefix_cache=true` and `prefix_cache=false`: the keys whose values differ; None if none do."""
-    keys = [key for key in dict.fromkeys((*one, *other)) if one.get(key) != other.get(key)]
+    keys = [key for key in dict.fromkeys((*first, *other)) if first.get(key) != other.get(key)]
     if not keys:
         return None
     more = f" and {len(keys) - _MOST_KEYS} more" if len(keys) > _MOST_KEYS else ""
     a, b = (
         " ".join(f"{key.removeprefix('engine.')}={_shown(table.get(key))}" for key in keys[:_MOST_KEYS]) + more
-        for table in (one, other)
+        for table in (first, other)
     )
     return a, b
 

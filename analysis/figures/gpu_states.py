@@ -42,9 +42,9 @@ def gpu_states(host: pd.DataFrame, window: Window | None) -> list[GpuState]:
     return states
 
 
-def clocks_apart(one: Sequence[GpuState], other: Sequence[GpuState]) -> str | None:
+def clocks_apart(here: Sequence[GpuState], other: Sequence[GpuState]) -> str | None:
     """Why two runs on equal GPUs cannot be compared, in words; None if they can be, or if that is unknown."""
-    for first, second in zip(one, other, strict=False):
+    for first, second in zip(here, other, strict=False):
         a, b = first.clock_mhz, second.clock_mhz
         if a and b and abs(a - b) > CLOCKS_APART * max(a, b):
             return f"{first.source} ran at {a:,.0f} MHz in one and at {b:,.0f} MHz in the other"

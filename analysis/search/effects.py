@@ -82,7 +82,7 @@ def _reached_nothing(figures: Mapping[str, Sequence[float]]) -> list[str]:
     """
     best = [max(of_round) for of_round in zip_longest(*figures.values(), fillvalue=0.0)]
     return [
-        name for name, mine in figures.items() if any(one < FLOOR * most for one, most in zip(mine, best, strict=False))
+        name for name, mine in figures.items() if any(own < FLOOR * most for own, most in zip(mine, best, strict=False))
     ]
 
 

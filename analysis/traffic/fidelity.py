@@ -193,8 +193,8 @@ def _sentence(fidelity: Fidelity) -> str:
             f"{fidelity.lateness_p99_ms.value:,.1f} ms after that"
         )
     if fidelity.rate_asked.value is not None and fidelity.rate_made.value is not None:
-        made, asked = significant(fidelity.rate_made.value), significant(fidelity.rate_asked.value)
-        parts.append(f"{made} requests/s where {asked} were asked for")
+        made, wanted = significant(fidelity.rate_made.value), significant(fidelity.rate_asked.value)
+        parts.append(f"{made} requests/s where {wanted} were asked for")
     if fidelity.implied.value is not None:
         within = (
             ""

@@ -81,13 +81,13 @@ def _was_stale(answer: Answer, came: int, sent_ns: int) -> bool:
 OTHER_MODEL = "it names another model than the one that was asked for"
 
 
-def is_other_model(asked: object, answered: str) -> bool:
+def is_other_model(requested: object, answered: str) -> bool:
     """Whether an answer names a different model than the request did, for example because a gateway fell back to
     another one. Names that differ only in the folder or organization before them, a version or tag behind them, or case
     are the same."""
-    if not isinstance(asked, str) or not asked or not answered:
+    if not isinstance(requested, str) or not requested or not answered:
         return False
-    names = [name.lower().rstrip("/").rpartition("/")[2].partition(":")[0] for name in (asked, answered)]
+    names = [name.lower().rstrip("/").rpartition("/")[2].partition(":")[0] for name in (requested, answered)]
     return not (names[0].startswith(names[1]) or names[1].startswith(names[0]))
 
 

@@ -110,13 +110,13 @@ class _Body(NamedTuple):
 def plan(ask: AnswerSpec, prose: Prose, settings: AnswerSettings) -> PlannedAnswer:
     """The answer to a request: the same for the same prompt, settings and seed."""
     rng = random.Random(ask.prompt_hash * 1_000_003 + settings.seed)
-    asked = [_asked(text) for text in ask.texts]
+    requested = [_asked(text) for text in ask.texts]
     body = _constrained(ask, rng, settings)
     if body is None:
-        body = _Body(*_body(ask, asked, rng, prose, settings))
+        body = _Body(*_body(ask, requested, rng, prose, settings))
     data, pieces, finish_reason = body.data, body.pieces, body.finish_reason
     thinking = 0
-    if not body.call and _reasons(ask, asked, settings):
+    if not body.call and _reasons(ask, requested, settings):
         data, pieces, thinking = _with_reasoning(data, pieces, rng, prose, settings)
     if ask.ignore_eos and not body.call and len(pieces) < ask.max_tokens:
         more_data, more_pieces = prose.take(rng.getrandbits(30), ask.max_tokens - len(pieces))
@@ -163,28 +163,28 @@ def _draw_length(mean: float, rng: random.Random) -> int:
 
 
 def _body(
-    ask: AnswerSpec, asked: Sequence[_Asked], rng: random.Random, prose: Prose, settings: AnswerSettings
+    ask: AnswerSpec, requested: Sequence[_Asked], rng: random.Random, prose: Prose, settings: AnswerSettings
 ) -> tuple[bytes, list[bytes]]:
-    labels = next((each.labels for each in reversed(asked) if each.labels is not None), None)
+    labels = next((each.labels for each in reversed(requested) if each.labels is not None), None)
     if labels:
         return _verbatim(rng.choice(labels))
     if (
-        any(each.json for each in asked)
+        any(each.json for each in requested)
         and (settings.ignore_response_format or not (ask.response_format or {}).get("type"))
-        and _WANTS_JSON.search(_instructions(asked).lower())
+        and _WANTS_JSON.search(_instructions(requested).lower())
     ):
         return _verbatim(json_text(None, rng))
     choice = rng.getrandbits(30)
     length = prose.round_to_sentence(choice, _draw_length(settings.mean_tokens, rng))
     data, pieces = prose.take(choice, length)
-    if any(each.line for each in asked):
-        line_data, line_pieces = _verbatim(f"\nAnswer: {_final_answer(_instructions(asked), rng)}")
+    if any(each.line for each in requested):
+        line_data, line_pieces = _verbatim(f"\nAnswer: {_final_answer(_instructions(requested), rng)}")
         return data + line_data, pieces + line_pieces
     return data, pieces
 
 
-def _instructions(asked: Sequence[_Asked]) -> str:
-    return "\n".join(each.text for each in asked)
+def _instructions(requested: Sequence[_Asked]) -> str:
+    return "\n".join(each.text for each in requested)
 
 
 def _verbatim(text: str) -> tuple[bytes, list[bytes]]:
@@ -259,10 +259,10 @@ def _evaluate(expression: str) -> int | None:
     return value if position == len(tokens) else None
 
 
-def _reasons(ask: AnswerSpec, asked: Sequence[_Asked], settings: AnswerSettings) -> bool:
+def _reasons(ask: AnswerSpec, requested: Sequence[_Asked], settings: AnswerSettings) -> bool:
     if settings.reasoning != "auto" or ask.thinking is not None:
         return settings.reasoning != "never" and ask.thinking is not False
-    return any(each.reasoning for each in asked)
+    return any(each.reasoning for each in requested)
 
 
 def _with_reasoning(

@@ -119,7 +119,9 @@ class _Store:
             before = None
             if self._last is not None:
                 last, kept = self._last
-                if len(last) <= len(messages) and all(one is other for one, other in zip(last, messages, strict=False)):
+                if len(last) <= len(messages) and all(
+                    known is other for known, other in zip(last, messages, strict=False)
+                ):
                     before = kept
             new = messages[len(before) :] if before is not None else messages
             stored = StoredMessages(self._file, new, before)

@@ -122,12 +122,12 @@ class DatasetWorkload(Workload):
     def notes(self) -> list[str]:
         """Notes on the detected format, what is not sent, and what is likely not to fit."""
         reading, file = self._pool.reading, Path(self.settings.file).name
-        asked = [request for requests in self._pool.sessions for request in requests]
-        expected = sum(request.expected is not None for request in asked) if self.settings.check != "none" else 0
-        lengths = [request.input_tokens or estimated_tokens(present(request.messages)) for request in asked]
+        prompts = [request for requests in self._pool.sessions for request in requests]
+        expected = sum(request.expected is not None for request in prompts) if self.settings.check != "none" else 0
+        lengths = [request.input_tokens or estimated_tokens(present(request.messages)) for request in prompts]
         too_long = sum(length > self._context_tokens for length in lengths) if self._context_tokens else 0
         what = (
-            f"The {len(asked):,} prompts of {file}, read as {self._pool.title}, are asked in "
+            f"The {len(prompts):,} prompts of {file}, read as {self._pool.title}, are asked in "
             f"{len(self._pool.sessions):,} sessions"
         )
         parts = (

@@ -18,6 +18,7 @@ _AT_THE_END = {
 _PROGRAM = """
 import atexit, builtins, os, runpy, signal, sys
 kill, pid = os.kill, os.getpid()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell started the tests in the background
 {when}
 sys.argv[1:] = {arguments}
 runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
